@@ -1,0 +1,101 @@
+//! What a drop is, before and apart from what happens to it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DropId, Money, Sku, Timestamp};
+
+/// How a drop sells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// An order is placed at once: first come, first served.
+    Instant,
+}
+
+/// What an answer waits for, and so what it survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Nothing: a 201 survives any crash of our own processes, and a crash of Redis once it is archived or in Redis's file.
+    Memory,
+}
+
+/// When a drop sells: from `starts_at` on, up to but not including `ends_at`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// The first moment of the sale.
+    pub starts_at: Timestamp,
+    /// The first moment after the sale; none means until it is closed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ends_at: Option<Timestamp>,
+}
+
+impl Window {
+    /// Whether both windows share a moment.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let before = |end: Option<Timestamp>, start| end.is_some_and(|end| end <= start);
+        !before(self.ends_at, other.starts_at) && !before(other.ends_at, self.starts_at)
+    }
+
+    /// Whether the window is over at `now`.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.ends_at.is_some_and(|end| end <= now)
+    }
+}
+
+/// A drop as it was defined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropDefinition {
+    /// The drop's id.
+    pub id: DropId,
+    /// What it sells.
+    pub sku: Sku,
+    /// How it sells.
+    pub mode: Mode,
+    /// Units at the opening.
+    pub stock_units: u32,
+    /// Units that one user may hold, granted and not cancelled.
+    pub limit_per_user: u32,
+    /// When it sells.
+    pub window: Window,
+    /// The price of one unit: the product's, when the drop was defined.
+    pub price: Money,
+    /// For how long after its order a shopper may cancel, in seconds; 0 means never.
+    pub cancellable_for_s: u32,
+    /// How many orders one user may cancel in this drop; bounds what a user's record can grow to.
+    pub cancellations_per_user: u32,
+    /// What an answer waits for; the deployment's setting where the drop says nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub durability: Option<Durability>,
+    /// When it was defined.
+    pub created_at: Timestamp,
+}
+
+impl DropDefinition {
+    /// The most units that a drop may open with or be restocked by at once.
+    pub const MAX_UNITS: u32 = 1_000_000_000;
+    /// The highest limit per user, and so the most units that one order can hold.
+    pub const MAX_LIMIT_PER_USER: u32 = 1_000;
+    /// The longest time for cancelling: 90 days, in seconds.
+    pub const MAX_CANCELLABLE_FOR_S: u32 = 7_776_000;
+    /// The most cancellations per user.
+    pub const MAX_CANCELLATIONS_PER_USER: u32 = 100;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(starts: i64, ends: Option<i64>) -> Window {
+        Window { starts_at: Timestamp::from_ms(starts), ends_at: ends.map(Timestamp::from_ms) }
+    }
+
+    #[test]
+    fn windows_that_touch_do_not_overlap() {
+        assert!(!window(0, Some(10)).overlaps(&window(10, None)));
+        assert!(!window(10, None).overlaps(&window(0, Some(10))));
+        assert!(window(0, Some(11)).overlaps(&window(10, None)));
+        assert!(window(0, None).overlaps(&window(10, None)));
+        assert!(window(5, Some(6)).overlaps(&window(0, Some(10))));
+    }
+}

@@ -1,0 +1,1 @@
+//! The hot state of a sale: keys, scripts, group commit, the log.

@@ -1,0 +1,15 @@
+//! Real servers for tests: a private Redis, a Redis Cluster, a MongoDB-protocol server, and cut connections between.
+//!
+//! Nothing here imitates a server. A fault is a killed process, a stopped one, or a cut connection.
+
+mod cluster;
+mod mongo;
+mod port;
+mod proxy;
+mod redis;
+
+pub use cluster::RedisCluster;
+pub use mongo::{MongoDatabase, MongoServer};
+pub use port::free_port;
+pub use proxy::Proxy;
+pub use redis::{Redis, RedisOptions};

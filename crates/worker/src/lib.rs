@@ -1,0 +1,1 @@
+//! The processes behind a sale: persister, recovery, timekeeper.
