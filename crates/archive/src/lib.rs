@@ -12,7 +12,7 @@ mod sqlite;
 
 use async_trait::async_trait;
 use stampede_domain::{
-    Closing, DropDefinition, DropId, Epoch, Fact, LogId, OrderId, Product, Shard, Sku, Timestamp, UserId,
+    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, LogId, OrderId, Product, Shard, Sku, Timestamp, UserId,
     Window,
 };
 
@@ -20,7 +20,7 @@ pub use connect::{ArchiveUrl, InvalidArchiveUrl, connect};
 pub use error::ArchiveError;
 pub use mongo::MongoArchive;
 pub use records::{
-    ArchivedOrder, CreateProduct, DefineDrop, Deployment, DropCursor, DropRecord, DropStage, FactCursor, FactRange, OrderFilter,
+    ArchivedOrder, CreateProduct, DefineDrop, DropCursor, DropRecord, DropStage, FactCursor, FactRange, OrderFilter,
     Refusal, RefusalReason, SchemaStatus, WindowChange,
 };
 pub use sqlite::SqliteArchive;
@@ -156,13 +156,6 @@ pub trait Archive: Send + Sync + 'static {
 
     /// All closings of the shard, in order of their epochs.
     async fn closings(&self, shard: Shard) -> Result<Vec<Closing>, ArchiveError>;
-}
-
-impl Deployment {
-    /// The shard of a drop in this deployment.
-    pub fn shard_of(&self, id: &DropId) -> Shard {
-        self.shards.shard_of(id)
-    }
 }
 
 impl OrderFilter {

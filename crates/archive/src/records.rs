@@ -1,17 +1,8 @@
 //! What goes into the archive and comes out of it, apart from facts.
 
 use stampede_domain::{
-    DropDefinition, DropId, Epoch, FactId, Order, Product, ShardCount, Timestamp, UserId, Window,
+    DropDefinition, DropId, Epoch, FactId, Order, Product, Timestamp, UserId, Window,
 };
-
-/// Who an archive and a Redis belong to. They must say the same, or a process refuses to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deployment {
-    /// A random id (a UUID), made when the deployment is created.
-    pub id: String,
-    /// How many shards it has; fixed.
-    pub shards: ShardCount,
-}
 
 /// How an archive's schema compares with [`crate::SCHEMA_VERSION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

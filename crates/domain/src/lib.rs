@@ -6,6 +6,7 @@
 
 mod closing;
 mod codec;
+mod deployment;
 mod digest;
 mod drop;
 mod fact;
@@ -24,6 +25,7 @@ mod time;
 
 pub use closing::{Closing, counts};
 pub use codec::Malformed;
+pub use deployment::Deployment;
 pub use digest::{Fingerprint, KeyDigest, UserDigest, nonce};
 pub use drop::{DropDefinition, Durability, Mode, Window};
 pub use fact::{CancelledBy, ClosedBy, Entry, Fact, FactBody, Grant, Withdrawal};

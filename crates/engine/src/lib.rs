@@ -1,1 +1,33 @@
 //! The hot state of a sale: keys, scripts, group commit, the log.
+//!
+//! Everything that must be decided atomically is decided by a Lua script in Redis, and every script is a typed call here.
+//! No other crate knows a key's name or a script's reply. [`Engine`] is the whole of it; it is cheap to clone.
+
+mod changes;
+mod clock;
+mod committer;
+mod engine;
+mod error;
+mod keys;
+mod log;
+mod outcome;
+mod recovery;
+mod redis;
+mod sale;
+mod scripts;
+mod settings;
+mod timers;
+
+pub use changes::{DropChanged, DropChanges};
+pub use engine::Engine;
+pub use error::{ConnectError, EngineError};
+pub use keys::Keys;
+pub use log::{Acknowledged, EntryReceipt, LogEntry, LogStatus, PendingClaim};
+pub use recovery::{ApplyOp, RecoveryGuard, ShardInspection, ShardLine};
+pub use sale::{
+    Cancellation, Decision, DropChange, DropChangeOutcome, DropTerms, LiveDrop, Opening, OrderRef, OrderRequest,
+    Refusal, ShardReading, UserGrants,
+};
+pub use scripts::{SCRIPTS, Script};
+pub use settings::{EngineSettings, LogBound};
+pub use timers::{DueTimer, TimerKind};
