@@ -1,1 +1,35 @@
 //! The HTTP interface: one file per resource, extractors, problems, OpenAPI.
+//!
+//! A handler extracts, authorises, makes one call into the engine or the archive, and maps the answer. Every refusal is a
+//! [`Problem`] with a stable code. [`router`] is everything that the main listener answers; [`serve`] runs it.
+
+mod auth;
+mod drops;
+mod extract;
+mod health;
+mod metrics;
+mod observe;
+mod openapi;
+mod orders;
+mod page;
+mod problem;
+mod products;
+mod router;
+mod sale_status;
+mod server;
+mod sessions;
+mod settings;
+mod snapshots;
+mod state;
+mod terms;
+mod view;
+
+pub use auth::{Identity, InvalidTokens, IssuedToken, TokenRefused, Tokens};
+pub use drops::open_drop;
+pub use metrics::describe_metrics;
+pub use openapi::openapi;
+pub use problem::{Code, FieldError, Problem};
+pub use router::router;
+pub use server::serve;
+pub use settings::{ApiSettings, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, TrustedIssuer};
+pub use state::{ApiState, InvalidSettings};

@@ -26,3 +26,11 @@ pub enum ArchiveError {
     #[error("the archive's schema is not up to date: run `stampede migrate`")]
     NotMigrated,
 }
+
+impl ArchiveError {
+    /// A record that every archive in use has is not there.
+    pub(crate) fn missing(what: &'static str) -> Self {
+        let detail = "there is none: the archive has not been given its deployment".to_owned();
+        Self::Malformed { what, detail }
+    }
+}

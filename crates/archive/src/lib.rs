@@ -4,8 +4,10 @@
 //! delivered any number of times and in any order. Products and drops are the only records that change, each by
 //! compare-and-set. Both implementations hold the same contract, and one test proves it for both.
 
+mod accept;
 mod connect;
 mod error;
+mod fold;
 mod mongo;
 mod records;
 mod sqlite;

@@ -157,3 +157,14 @@ pub enum RefusalReason {
     /// The archive rejects the record itself, as too large or invalid; in its own words.
     Rejected(String),
 }
+
+impl FactRange {
+    /// The number and index behind which a reader that has come to `after` goes on in `epoch`.
+    pub(crate) fn start_in(self, epoch: Epoch, after: Option<FactCursor>) -> (u64, u16) {
+        let beyond = (self.beyond_number, u16::MAX);
+        match after.filter(|after| after.epoch == epoch) {
+            Some(after) => beyond.max((after.number, after.index)),
+            None => beyond,
+        }
+    }
+}

@@ -49,7 +49,9 @@ pub enum ConnectError {
         expected: String,
     },
     /// This Redis was set up with another number of shards.
-    #[error("this Redis was set up with {found} shards, the archive with {expected}: a deployment's shards never change")]
+    #[error(
+        "this Redis was set up with {found} shards, the archive with {expected}: a deployment's shards never change"
+    )]
     ForeignShards {
         /// The number that Redis names.
         found: u16,

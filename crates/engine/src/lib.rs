@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod keys;
 mod log;
+mod metrics;
 mod outcome;
 mod recovery;
 mod redis;
@@ -22,11 +23,12 @@ pub use changes::{DropChanged, DropChanges};
 pub use engine::Engine;
 pub use error::{ConnectError, EngineError};
 pub use keys::Keys;
-pub use log::{Acknowledged, EntryReceipt, LogEntry, LogStatus, PendingClaim};
-pub use recovery::{ApplyOp, RecoveryGuard, ShardInspection, ShardLine};
+pub use log::{EntryReceipt, LogEntry, LogStatus, PendingClaim};
+pub use metrics::describe_metrics;
+pub use recovery::{DropPresence, HistoryChunk, RecoveryGuard, ShardInspection, ShardLine};
 pub use sale::{
     Cancellation, Decision, DropChange, DropChangeOutcome, DropTerms, LiveDrop, Opening, OrderRef, OrderRequest,
-    Refusal, ShardReading, UserGrants,
+    Refusal, ShardReading, UserGrants, UsersPiece,
 };
 pub use scripts::{SCRIPTS, Script};
 pub use settings::{EngineSettings, LogBound};

@@ -5,8 +5,10 @@
 mod cluster;
 mod mongo;
 mod port;
+mod process;
 mod proxy;
 mod redis;
+mod resp;
 
 pub use cluster::RedisCluster;
 pub use mongo::{MongoDatabase, MongoServer};

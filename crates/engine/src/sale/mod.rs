@@ -5,15 +5,18 @@ mod change;
 mod grant;
 mod open;
 mod read;
+mod withdraw;
 
 use std::sync::Arc;
 
 use stampede_domain::{
-    CancelledBy, ClosedBy, DropId, DropState, GrantRecord, IdempotencyKey, KeyDigest, Money, Order, OrderId, Phase, Sku,
-    Timestamp, UserDigest, UserId, Version, Window,
+    ClosedBy, DropId, DropState, GrantRecord, IdempotencyKey, KeyDigest, Money, Order, OrderId, Phase, Sku, Timestamp,
+    UserDigest, UserId, Version, Window,
 };
 
-pub(crate) use grant::{GrantCall, GrantReply, decode_grant_reply};
+pub(crate) use grant::{GrantCall, GroupCall, decode_grant_reply, index_of};
+pub(crate) use open::{terms_args, time_arg};
+pub use withdraw::UsersPiece;
 
 /// What an order needs to know of its drop; shared by all orders of a drop, as it never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,6 +217,14 @@ pub struct OrderRef {
     pub drop_id: DropId,
     /// Its owner.
     pub user_id: UserId,
+    /// How many units it is for.
+    pub units: u16,
+}
+
+impl From<&Order> for OrderRef {
+    fn from(order: &Order) -> Self {
+        Self { id: order.id, drop_id: order.drop_id.clone(), user_id: order.user_id.clone(), units: order.quantity }
+    }
 }
 
 /// What became of cancelling an order.
@@ -240,16 +251,16 @@ pub struct UserGrants {
     pub grants: Option<(DropTerms, Vec<GrantRecord>)>,
 }
 
-
 /// An order of this user, made from its record in Redis.
 pub(crate) fn order_from_record(
     shard: stampede_domain::Shard,
     terms: &DropTerms,
+    user: UserDigest,
     user_id: &UserId,
     record: &GrantRecord,
 ) -> Order {
     Order {
-        id: record.order_id(shard, &terms.id, UserDigest::of(user_id)),
+        id: record.order_id(shard, &terms.id, user),
         drop_id: terms.id.clone(),
         sku: terms.sku.clone(),
         user_id: user_id.clone(),

@@ -1,0 +1,128 @@
+//! Facts: inserting them, and reading them in the order of the log.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use stampede_domain::{Epoch, Fact, LogId, Shard};
+
+use super::columns::sql_limit;
+use super::fact_rows::{self, COLUMN_COUNT, COLUMNS};
+use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
+
+/// How many facts one statement inserts. Beyond this the gain is lost in the noise (measured).
+const ROWS: usize = 16;
+
+/// Inserts all facts that can be, in the caller's transaction.
+///
+/// `OR IGNORE` passes over a fact whose id, or whose place in the log, is taken. Only when a statement inserted fewer rows
+/// than it was given are its facts looked at one by one, which is the case of a batch that comes again.
+pub(super) fn insert(db: &Connection, facts: &[Fact]) -> Result<Vec<Refusal>, ArchiveError> {
+    let mut refusals = Vec::new();
+    let mut acceptable = Vec::with_capacity(facts.len());
+    for (index, fact) in facts.iter().enumerate() {
+        match accept::rejection(fact) {
+            None => acceptable.push((index, fact)),
+            Some(why) => refusals.push(refusal(index, fact, RefusalReason::Rejected(why.to_owned()))),
+        }
+    }
+    let chunks = acceptable.chunks_exact(ROWS);
+    let rest = chunks.remainder();
+    let mut insert_many = prepare_insert(db, ROWS)?;
+    for chunk in chunks {
+        insert_chunk(db, &mut insert_many, chunk, &mut refusals)?;
+    }
+    let mut insert_one = prepare_insert(db, 1)?;
+    for single in rest.chunks_exact(1) {
+        insert_chunk(db, &mut insert_one, single, &mut refusals)?;
+    }
+    refusals.sort_unstable_by_key(|refusal| refusal.index);
+    Ok(refusals)
+}
+
+fn prepare_insert(db: &Connection, rows: usize) -> rusqlite::Result<CachedStatement<'_>> {
+    let row = format!("({})", vec!["?"; COLUMN_COUNT].join(", "));
+    let rows = vec![row; rows].join(", ");
+    db.prepare_cached(&format!("INSERT OR IGNORE INTO facts ({COLUMNS}) VALUES {rows}"))
+}
+
+fn insert_chunk(
+    db: &Connection,
+    insert: &mut CachedStatement<'_>,
+    chunk: &[(usize, &Fact)],
+    refusals: &mut Vec<Refusal>,
+) -> Result<(), ArchiveError> {
+    for (row, (_, fact)) in chunk.iter().enumerate() {
+        fact_rows::bind(insert, row * COLUMN_COUNT, fact)?;
+    }
+    if insert.raw_execute()? == chunk.len() {
+        return Ok(());
+    }
+    for (index, fact) in chunk {
+        if !is_stored(db, fact)? {
+            refusals.push(refusal(*index, fact, RefusalReason::Conflict));
+        }
+    }
+    Ok(())
+}
+
+fn refusal(index: usize, fact: &Fact, reason: RefusalReason) -> Refusal {
+    Refusal { fact: fact.id(), index, reason }
+}
+
+/// Whether exactly this fact is there. What is there and cannot be read is another one.
+fn is_stored(db: &Connection, fact: &Fact) -> Result<bool, ArchiveError> {
+    let mut select = db.prepare_cached(&format!("SELECT {COLUMNS} FROM facts WHERE id = ?1"))?;
+    let stored = select.query_row([fact_rows::id_bytes(fact.id())], |row| Ok(fact_rows::read(row).ok())).optional()?;
+    Ok(stored.flatten().is_some_and(|stored| stored == *fact))
+}
+
+/// Reads epoch by epoch: a shard's index is then entered once for each, however many entries lie below the range.
+pub(super) fn range(
+    db: &Connection,
+    shard: Shard,
+    range: FactRange,
+    after: Option<FactCursor>,
+    limit: usize,
+) -> Result<Vec<Fact>, ArchiveError> {
+    let mut next_epoch = db.prepare_cached("SELECT min(epoch) FROM facts WHERE shard = ?1 AND epoch >= ?2")?;
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM facts WHERE shard = ?1 AND epoch = ?2 AND (number, idx) > (?3, ?4)
+         ORDER BY number, idx LIMIT ?5",
+    ))?;
+    let mut facts = Vec::new();
+    let mut from = after.map_or(range.from_epoch, |after| after.epoch.max(range.from_epoch));
+    while facts.len() < limit {
+        let Some(epoch) = next_epoch.query_row(params![shard.number(), from.0], |row| row.get(0))? else { break };
+        let epoch = Epoch(epoch);
+        let (number, index) = range.start_in(epoch, after);
+        let arguments = params![
+            shard.number(),
+            epoch.0,
+            i64::try_from(number).unwrap_or(i64::MAX),
+            index,
+            sql_limit(limit - facts.len())
+        ];
+        for fact in select.query_map(arguments, fact_rows::read)? {
+            facts.push(fact?);
+        }
+        let Some(later) = epoch.0.checked_add(1) else { break };
+        from = Epoch(later);
+    }
+    Ok(facts)
+}
+
+/// Within an epoch log ids rise with the entries' numbers, but the facts of a cut-off primary may have later ones than
+/// those of the epochs after it: so the last fact of every epoch is looked at.
+pub(super) fn highest_log_id(db: &Connection, shard: Shard) -> Result<Option<LogId>, ArchiveError> {
+    let mut last_before = db.prepare_cached(
+        "SELECT epoch, id FROM facts WHERE shard = ?1 AND epoch < ?2 ORDER BY epoch DESC, number DESC, idx DESC LIMIT 1",
+    )?;
+    let mut highest = None;
+    let mut below = i64::MAX;
+    loop {
+        let last = last_before.query_row(params![shard.number(), below], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+        });
+        let Some((epoch, id)) = last.optional()? else { return Ok(highest) };
+        highest = highest.max(fact_rows::log_id(&id));
+        below = epoch;
+    }
+}

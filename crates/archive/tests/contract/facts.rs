@@ -1,0 +1,136 @@
+//! Facts: inserting them.
+
+use futures_util::future::try_join_all;
+use stampede_archive::{Archive, FactRange, Refusal, RefusalReason};
+use stampede_domain::{
+    CancelledBy, ClosedBy, Durability, Epoch, Fact, FactBody, FactId, KeyDigest, LogId, OrderStatus, Position,
+};
+
+use crate::data::{Place, cancellation, drop_of, fact, grant, order_id, shard, window, withdrawal};
+
+const ALL: FactRange = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
+
+async fn insert(archive: &dyn Archive, facts: &[Fact]) {
+    assert_eq!(archive.insert_facts(facts).await.expect("inserted"), []);
+}
+
+async fn stored(archive: &dyn Archive, number: u16) -> Vec<Fact> {
+    archive.facts(shard(number), ALL, None, 100_000).await.expect("read")
+}
+
+pub async fn facts_may_be_inserted_again(archive: &dyn Archive) {
+    let mut facts: Vec<Fact> = (0..20).map(|index| grant(Place(1, 1, 1, index), "ann")).collect();
+    facts.push(fact(Place(1, 1, 2, 0), FactBody::Paused));
+    insert(archive, &facts).await;
+    insert(archive, &facts).await;
+    let more = [&facts[5..], &[grant(Place(1, 1, 3, 0), "bob")]].concat();
+    insert(archive, &more).await;
+    facts.push(grant(Place(1, 1, 3, 0), "bob"));
+    assert_eq!(stored(archive, 1).await, facts);
+}
+
+pub async fn the_same_fact_twice_in_one_batch_is_one_fact(archive: &dyn Archive) {
+    let once = grant(Place(1, 1, 1, 0), "ann");
+    insert(archive, &[once.clone(), once.clone()]).await;
+    assert_eq!(stored(archive, 1).await, [once]);
+}
+
+pub async fn a_fact_with_other_content_is_refused_and_nothing_overwritten(archive: &dyn Archive) {
+    let (first, second) = (grant(Place(1, 1, 1, 0), "ann"), fact(Place(1, 1, 2, 0), FactBody::Paused));
+    insert(archive, &[first.clone(), second.clone()]).await;
+
+    let mut dearer = first.clone();
+    let FactBody::Granted(grant_of) = &mut dearer.body else { panic!("a grant") };
+    grant_of.units = 1;
+    assert_eq!(dearer.id(), first.id());
+    let other = fact(Place(1, 1, 2, 0), FactBody::Resumed);
+    let renumbered = Fact { number: 9, ..second.clone() };
+    let new = grant(Place(1, 1, 3, 0), "bob");
+    let refusals = archive.insert_facts(&[dearer, new.clone(), other, renumbered, first.clone()]).await;
+    let conflict = |of: &Fact, index| Refusal { fact: of.id(), index, reason: RefusalReason::Conflict };
+    assert_eq!(
+        refusals.expect("answered"),
+        [conflict(&first, 0), conflict(&second, 2), conflict(&second, 3)],
+        "and the fact between them is no refusal"
+    );
+    assert_eq!(stored(archive, 1).await, [first, second, new]);
+}
+
+pub async fn a_second_fact_at_a_place_in_the_log_is_refused(archive: &dyn Archive) {
+    let first = grant(Place(1, 1, 1, 0), "ann");
+    insert(archive, std::slice::from_ref(&first)).await;
+    let usurper = grant(Place(1, 1, 1, 0), "bob");
+    assert_ne!(usurper.id(), first.id());
+    let refusals = archive.insert_facts(std::slice::from_ref(&usurper)).await.expect("answered");
+    assert_eq!(refusals, [Refusal { fact: usurper.id(), index: 0, reason: RefusalReason::Conflict }]);
+    assert_eq!(stored(archive, 1).await, [first]);
+    insert(archive, &[grant(Place(1, 2, 1, 0), "bob"), grant(Place(2, 1, 1, 0), "bob")]).await;
+}
+
+pub async fn a_fact_that_cannot_be_stored_does_not_hold_up_the_others(archive: &dyn Archive) {
+    let good = grant(Place(1, 1, 1, 0), "ann");
+    let beyond = Fact { number: u64::MAX, ..fact(Place(1, 1, 2, 0), FactBody::Paused) };
+    let late = LogId { ms: 1 << 48, sequence: 0 };
+    let late = Fact { position: Position { log_id: late, index: 0 }, ..fact(Place(1, 1, 3, 0), FactBody::Paused) };
+    let refusals = archive.insert_facts(&[beyond, good.clone(), late]).await.expect("answered");
+    let rejected = |refusal: &Refusal| matches!(refusal.reason, RefusalReason::Rejected(_));
+    assert!(refusals.iter().all(rejected), "{refusals:?}");
+    assert_eq!(refusals.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(stored(archive, 1).await, [good]);
+}
+
+pub async fn every_kind_of_fact_comes_back_as_it_went_in(archive: &dyn Archive) {
+    let granted = grant(Place(3, 2, 1, 1_023), "did:web:a#b ü \u{1F45F} $where");
+    let mut drop = Box::new(drop_of("AIR-1", "demo", window(1, Some(999))));
+    drop.durability = Some(Durability::Memory);
+    let key = KeyDigest([0, 1, 2, 3, 252, 253, 254, 255]);
+    let mut operators = withdrawal(&granted);
+    operators.by = CancelledBy::Operator;
+    let bodies = [
+        FactBody::Opened { drop },
+        FactBody::Started,
+        FactBody::Amended { window: window(5, None), limit_per_user: 1_000 },
+        FactBody::Amended { window: window(5, Some(7)), limit_per_user: 1 },
+        FactBody::Paused,
+        FactBody::Resumed,
+        FactBody::Restocked { key, units: 1_000_000_000 },
+        FactBody::Closed { by: ClosedBy::Clock },
+        FactBody::Closed { by: ClosedBy::Operator },
+        FactBody::CalledOff,
+        FactBody::Cancelled(withdrawal(&granted)),
+        FactBody::Compensated(operators),
+    ];
+    let mut facts = vec![granted];
+    facts.extend((2..).zip(bodies).map(|(number, body)| fact(Place(3, 2, number, 0), body)));
+    facts.push(fact(Place(3, u32::MAX, i64::MAX.cast_unsigned(), u16::MAX - 1), FactBody::Paused));
+    facts.last_mut().expect("one").position.log_id = LogId { ms: (1 << 48) - 1, sequence: u16::MAX };
+    insert(archive, &facts).await;
+    insert(archive, &facts).await;
+    assert_eq!(stored(archive, 3).await, facts);
+    assert!(facts.iter().filter(|fact| matches!(fact.id(), FactId::Order(_))).count() == 1);
+}
+
+pub async fn a_large_batch_is_inserted_whole(archive: &dyn Archive) {
+    let granted: Vec<Fact> = (0..5_000u16)
+        .map(|n| grant(Place(1, 1, 1 + u64::from(n / 1_000), n % 1_000), &format!("auth0|{n}")))
+        .collect();
+    insert(archive, &granted).await;
+    let withdrawn = cancellation(Place(1, 1, 6, 0), &granted[4_321]);
+    insert(archive, &[&granted[..], &[withdrawn]].concat()).await;
+    assert_eq!(stored(archive, 1).await.len(), 5_001);
+    let order = archive.order(order_id(&granted[4_321])).await.expect("read").expect("there");
+    assert_eq!(order.order.status, OrderStatus::Cancelled);
+}
+
+pub async fn batches_that_overlap_may_be_inserted_at_once(archive: &dyn Archive) {
+    let facts: Vec<Fact> = (0..200).map(|index| grant(Place(1, 1, 1, index), "ann")).collect();
+    let batches = (0..8).map(|n| archive.insert_facts(&facts[n * 20..n * 20 + 60]));
+    let refusals = try_join_all(batches).await.expect("inserted");
+    assert!(refusals.iter().all(Vec::is_empty), "{refusals:?}");
+    assert_eq!(stored(archive, 1).await, facts);
+}
+
+pub async fn no_facts_are_no_work(archive: &dyn Archive) {
+    insert(archive, &[]).await;
+    assert_eq!(archive.facts(shard(1), ALL, None, 0).await.expect("read"), []);
+}

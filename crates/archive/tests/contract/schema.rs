@@ -1,0 +1,60 @@
+//! The schema, the deployment, and what stays.
+
+use stampede_archive::{Archive, ArchiveError, CreateProduct, SCHEMA_VERSION, SchemaStatus};
+use stampede_domain::Epoch;
+
+use crate::data::{Place, drop_of, grant, id, order_id, product, shard, window};
+use crate::subject::{Subject, deployment};
+
+pub async fn a_migration_may_run_again(archive: &dyn Archive) {
+    assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Current);
+    archive.create_product(&product("AIR-1", 0)).await.expect("created");
+    archive.migrate().await.expect("migrated again");
+    assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Current);
+    assert!(archive.product(&id("AIR-1")).await.expect("read").is_some());
+}
+
+pub async fn the_first_deployment_stays(archive: &dyn Archive) {
+    archive.raise_epoch(shard(7)).await.expect("raised");
+    let stored = archive.deployment(&deployment("second")).await.expect("read");
+    assert_eq!(stored, deployment("first"));
+    assert_eq!(archive.epoch(shard(7)).await.expect("read"), Epoch(1), "its epochs stay as they are");
+    assert!(archive.raise_epoch(shard(8)).await.is_err(), "it has eight shards");
+}
+
+pub async fn an_empty_archive_has_no_schema(subject: &Subject) {
+    let archive = subject.connect().await;
+    archive.ping().await.expect("it answers");
+    assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Missing);
+}
+
+pub async fn a_newer_schema_is_refused(subject: Subject) {
+    let newer = SCHEMA_VERSION + 1;
+    subject.set_schema_version(newer.cast_signed()).await;
+    let status = subject.archive().schema_status().await.expect("read");
+    assert_eq!(status, SchemaStatus::Newer(newer));
+    let refused = subject.archive().migrate().await;
+    let Err(ArchiveError::NewerSchema { found, known }) = refused else { panic!("{refused:?}") };
+    assert_eq!((found, known), (newer, SCHEMA_VERSION));
+    let status = subject.archive().schema_status().await.expect("read");
+    assert_eq!(status, SchemaStatus::Newer(newer), "it is left as it is");
+}
+
+pub async fn what_was_written_is_there_after_reopening(subject: Subject) {
+    let granted = grant(Place(1, 1, 5, 0), "ann");
+    let archive = subject.archive();
+    assert_eq!(archive.create_product(&product("AIR-1", 0)).await.expect("created"), CreateProduct::Created);
+    archive.define_drop(&drop_of("AIR-1", "demo", window(0, None))).await.expect("defined");
+    archive.insert_facts(std::slice::from_ref(&granted)).await.expect("inserted");
+    archive.raise_epoch(shard(1)).await.expect("raised");
+
+    let subject = subject.reopened().await;
+    let archive = subject.archive();
+    assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Current);
+    assert_eq!(archive.deployment(&deployment("other")).await.expect("read"), deployment("first"));
+    assert!(archive.product(&id("AIR-1")).await.expect("read").is_some());
+    assert!(archive.drop_record(&id("demo")).await.expect("read").is_some());
+    let order = archive.order(order_id(&granted)).await.expect("read").expect("there");
+    assert_eq!(Some(order.order), granted.order());
+    assert_eq!(archive.epoch(shard(1)).await.expect("read"), Epoch(1));
+}

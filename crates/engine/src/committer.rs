@@ -1,0 +1,211 @@
+//! Group commit: one script call decides all orders that wait for a shard.
+//!
+//! While one call is in flight the orders that arrive gather; the next call takes them all, up to a bound. There is no
+//! timer, so an idle system adds no delay. One call in flight per shard was measured best: more make smaller groups.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fred::types::Value;
+use stampede_domain::{LogId, Shard};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::{Engine, ShardHandle, Shared};
+use crate::metrics;
+use crate::sale::{Decision, DropTerms, GrantCall, GroupCall, OrderRequest, decode_grant_reply, index_of};
+use crate::{EngineError, scripts};
+
+/// How long to wait before a fenced shard is tried again.
+const FENCE_RETRY: Duration = Duration::from_millis(20);
+
+/// An order that waits for its group.
+pub(crate) struct Pending {
+    call: GrantCall,
+    expires: Instant,
+    answer: oneshot::Sender<Result<Decision, EngineError>>,
+}
+
+impl Engine {
+    /// Decides an order, together with all others that wait for its shard. `wait` bounds how long a fenced shard, or a Redis
+    /// that is away, is waited for.
+    ///
+    /// A duplicate that arrives while the first is being decided gets the first one's answer.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] and [`EngineError::Unavailable`]: nothing happened.
+    /// [`EngineError::OutcomeUnknown`]: the same request with the same key settles it.
+    pub async fn place_order(&self, request: OrderRequest, wait: Duration) -> Result<Decision, EngineError> {
+        let shard = self.shard_of(&request.drop.id);
+        let queue = self.queue(shard).ok_or_else(|| EngineError::Malformed(format!("no shard {shard}")))?;
+        let (answer, decision) = oneshot::channel();
+        let pending = Pending { call: GrantCall::new(request), expires: Instant::now() + wait, answer };
+        // A full queue means minutes of work: better to say so at once than to keep the client waiting for nothing.
+        queue.try_send(pending).map_err(|_| EngineError::Unavailable("too many orders wait".to_owned()))?;
+        decision.await.unwrap_or(Err(EngineError::OutcomeUnknown))
+    }
+}
+
+/// Starts the committer of a shard; it ends when no [`Engine`] is left.
+pub(crate) fn spawn(shared: Arc<Shared>, shard: Shard) -> mpsc::Sender<Pending> {
+    let (queue, orders) = mpsc::channel(shared.settings.queue_max_orders);
+    tokio::spawn(async move {
+        let mut committer = Committer { shared, shard, orders, last_seen: LogId::default() };
+        committer.run().await;
+    });
+    queue
+}
+
+struct Committer {
+    shared: Arc<Shared>,
+    shard: Shard,
+    orders: mpsc::Receiver<Pending>,
+    /// The shard's clock at the last answered call: a grant beyond it is newer than that.
+    last_seen: LogId,
+}
+
+/// What became of a call.
+enum Called {
+    Answered,
+    /// The shard is fenced; the orders still wait.
+    Fenced,
+}
+
+impl Committer {
+    async fn run(&mut self) {
+        let limit = self.shared.settings.group_max_orders.clamp(1, stampede_domain::MAX_GROUP_ORDERS);
+        let mut group: Vec<Pending> = Vec::with_capacity(limit);
+        loop {
+            let room = limit - group.len();
+            if group.is_empty() {
+                if self.orders.recv_many(&mut group, room).await == 0 {
+                    return;
+                }
+            } else {
+                // Orders that a fence held back go first; whoever arrived meanwhile joins them.
+                while group.len() < limit {
+                    let Ok(next) = self.orders.try_recv() else { break };
+                    group.push(next);
+                }
+            }
+            group.retain(|pending| !pending.answer.is_closed());
+            let rest = split_off_beyond_drops(&mut group);
+            if !group.is_empty() && matches!(self.commit(&mut group).await, Called::Fenced) {
+                expire(&mut group, &EngineError::ShardRecovering);
+                tokio::time::sleep(FENCE_RETRY).await;
+            }
+            group.extend(rest);
+        }
+    }
+
+    /// Decides a group and answers its orders; leaves those in it that are to be tried again.
+    async fn commit(&mut self, group: &mut Vec<Pending>) -> Called {
+        metrics::group_size(group.len());
+        let shared = Arc::clone(&self.shared);
+        if shared.wait_for_connection().await.is_err() {
+            let error = EngineError::Unavailable("no connection to Redis".to_owned());
+            answer_all(group, &error);
+            return Called::Answered;
+        }
+        let Ok(handle) = shared.handle(self.shard) else { return Called::Answered };
+        match self.decide(handle, group).await {
+            Ok(decisions) => {
+                for (pending, decision) in group.drain(..).zip(decisions) {
+                    let _ = pending.answer.send(decision);
+                }
+                Called::Answered
+            }
+            Err(EngineError::ShardRecovering) => Called::Fenced,
+            // One drop whose keys are damaged must not take the others' orders with it.
+            Err(EngineError::Unavailable(error)) if drops_of(group) > 1 => {
+                tracing::warn!(shard = %self.shard, %error, "a group was refused; its drops are tried one by one");
+                self.commit_by_drop(handle, group).await
+            }
+            Err(error) => {
+                answer_all(group, &error);
+                Called::Answered
+            }
+        }
+    }
+
+    async fn commit_by_drop(&mut self, handle: &ShardHandle, group: &mut Vec<Pending>) -> Called {
+        let mut waiting = Vec::new();
+        while let Some(first) = group.first() {
+            let id = first.call.request.drop.id.clone();
+            let (mut one, others) = group.drain(..).partition(|pending| pending.call.request.drop.id == id);
+            *group = others;
+            match self.decide(handle, &one).await {
+                Ok(decisions) => {
+                    for (pending, decision) in one.drain(..).zip(decisions) {
+                        let _ = pending.answer.send(decision);
+                    }
+                }
+                Err(EngineError::ShardRecovering) => waiting.append(&mut one),
+                Err(error) => answer_all(&mut one, &error),
+            }
+        }
+        *group = waiting;
+        if group.is_empty() { Called::Answered } else { Called::Fenced }
+    }
+
+    /// One group, one call; settled if its answer is lost, sent again if it came too late.
+    async fn decide(
+        &mut self,
+        handle: &ShardHandle,
+        group: &[Pending],
+    ) -> Result<Vec<Result<Decision, EngineError>>, EngineError> {
+        let packed = GroupCall::pack(self.shard, group.iter().map(|pending| &pending.call));
+        let bound = self.shared.settings.log_bound;
+        let args = [
+            Value::from(i64::try_from(bound.orders).unwrap_or(i64::MAX)),
+            Value::from(i64::try_from(bound.bytes).unwrap_or(i64::MAX)),
+            packed.requests.clone(),
+            packed.data.clone(),
+        ];
+        let mut keys = vec![handle.keys.meta.clone(), handle.keys.log.clone(), handle.keys.unsettled.clone()];
+        keys.extend(packed.drop_keys.iter().cloned());
+        let started = Instant::now();
+        let settled = self.shared.settle(handle, &scripts::SALE_GRANT, &keys, &args).await;
+        metrics::group_call(started.elapsed());
+        let settled = settled?;
+        let lost_after = settled.was_lost.then_some(self.last_seen);
+        let calls = group.iter().map(|pending| &pending.call);
+        let reply = decode_grant_reply(self.shard, settled.reply, calls, packed.drops(), lost_after)?;
+        self.last_seen = reply.log_id;
+        handle.clock.heard(reply.log_id.time().as_ms());
+        Ok(reply.decisions)
+    }
+}
+
+/// Takes the orders out of a group that would bring it beyond the drops that one call can carry.
+fn split_off_beyond_drops(group: &mut Vec<Pending>) -> Vec<Pending> {
+    let mut drops: Vec<Arc<DropTerms>> = Vec::new();
+    let fits = |pending: &Pending, drops: &mut Vec<_>| index_of(drops, &pending.call.request.drop).is_some();
+    match group.iter().position(|pending| !fits(pending, &mut drops)) {
+        Some(first) => group.split_off(first),
+        None => Vec::new(),
+    }
+}
+
+fn drops_of(group: &[Pending]) -> usize {
+    let mut drops = Vec::new();
+    for pending in group {
+        index_of(&mut drops, &pending.call.request.drop);
+    }
+    drops.len()
+}
+
+fn answer_all(group: &mut Vec<Pending>, error: &EngineError) {
+    for pending in group.drain(..) {
+        let _ = pending.answer.send(Err(error.clone()));
+    }
+}
+
+/// Answers the orders whose time is up.
+fn expire(group: &mut Vec<Pending>, error: &EngineError) {
+    let now = Instant::now();
+    let (expired, waiting): (Vec<_>, Vec<_>) = group.drain(..).partition(|pending| pending.expires <= now);
+    *group = waiting;
+    for pending in expired {
+        let _ = pending.answer.send(Err(error.clone()));
+    }
+}

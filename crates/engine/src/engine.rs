@@ -1,0 +1,143 @@
+//! The engine: connections, and one committer per shard.
+
+use std::sync::Arc;
+
+use fred::interfaces::PubsubInterface;
+use stampede_domain::{Deployment, DropId, Shard};
+use tokio::sync::mpsc;
+
+use crate::clock::ShardClock;
+use crate::committer::{self, Pending};
+use crate::keys::Keys;
+use crate::redis::{self, Redis};
+use crate::{ConnectError, DropChanges, EngineError, EngineSettings};
+
+/// The hot state of one deployment. Cheap to clone; all clones share connections and committers.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    queues: Arc<[mpsc::Sender<Pending>]>,
+}
+
+/// What calls need, apart from the queues: the committers hold this, and end when the last [`Engine`] is gone.
+pub(crate) struct Shared {
+    pub(crate) redis: Redis,
+    pub(crate) settings: EngineSettings,
+    pub(crate) deployment: Deployment,
+    shards: Vec<ShardHandle>,
+}
+
+/// One shard, as this process sees it.
+pub(crate) struct ShardHandle {
+    pub(crate) shard: Shard,
+    pub(crate) keys: Keys,
+    pub(crate) clock: ShardClock,
+}
+
+impl Engine {
+    /// Connects to Redis and checks that it may be trusted with a sale.
+    ///
+    /// A Redis that belongs to nobody yet is accepted; its shards stay fenced until a worker has set them up.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says what is wrong with the address, the server's settings, or whom it belongs to.
+    pub async fn connect(settings: EngineSettings, deployment: Deployment) -> Result<Self, ConnectError> {
+        let redis = redis::connect(&settings).await?;
+        redis.check_eviction().await?;
+        let shards: Vec<ShardHandle> = deployment
+            .shards
+            .shards()
+            .map(|shard| ShardHandle { shard, keys: Keys::of(shard), clock: ShardClock::new() })
+            .collect();
+        let channels: Vec<String> = shards.iter().map(|handle| handle.keys.changes.clone()).collect();
+        redis.subscriber().subscribe(channels).await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+        let shared = Arc::new(Shared { redis, settings, deployment, shards });
+        shared.check_owner().await?;
+        let queues = shared.shards.iter().map(|handle| committer::spawn(Arc::clone(&shared), handle.shard)).collect();
+        Ok(Self { shared, queues })
+    }
+
+    /// The deployment that this engine serves.
+    pub fn deployment(&self) -> &Deployment {
+        &self.shared.deployment
+    }
+
+    /// What this engine was told.
+    pub fn settings(&self) -> &EngineSettings {
+        &self.shared.settings
+    }
+
+    /// The shard in which a drop lives.
+    pub fn shard_of(&self, id: &DropId) -> Shard {
+        self.shared.deployment.shard_of(id)
+    }
+
+    /// All shards.
+    pub fn shards(&self) -> impl ExactSizeIterator<Item = Shard> + use<> {
+        self.shared.deployment.shards.shards()
+    }
+
+    /// Messages about drops that changed, from now on.
+    pub fn changes(&self) -> DropChanges {
+        DropChanges::new(&self.shared.redis)
+    }
+
+    /// Whether every shard answers, fenced or not.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if one does not.
+    pub async fn ping(&self) -> Result<(), EngineError> {
+        self.fenced_shards().await.map(drop)
+    }
+
+    /// The shards that wait for a recovery.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if a shard does not answer.
+    pub async fn fenced_shards(&self) -> Result<Vec<Shard>, EngineError> {
+        let mut fenced = Vec::new();
+        for shard in self.shards() {
+            if !self.inspect_shard(shard).await?.is_trusted() {
+                fenced.push(shard);
+            }
+        }
+        Ok(fenced)
+    }
+
+    /// Closes the connections. Orders that still wait are answered first, as far as Redis answers.
+    pub async fn quit(&self) {
+        self.shared.redis.quit().await;
+    }
+
+    pub(crate) fn queue(&self, shard: Shard) -> Option<&mpsc::Sender<Pending>> {
+        self.queues.get(usize::from(shard.number()))
+    }
+}
+
+impl Shared {
+    /// The shard's handle.
+    ///
+    /// # Errors
+    /// [`EngineError::Malformed`] for a shard that this deployment does not have.
+    pub(crate) fn handle(&self, shard: Shard) -> Result<&ShardHandle, EngineError> {
+        self.shards
+            .get(usize::from(shard.number()))
+            .ok_or_else(|| EngineError::Malformed(format!("no shard {shard} in this deployment")))
+    }
+
+    async fn check_owner(&self) -> Result<(), ConnectError> {
+        for handle in &self.shards {
+            let inspection =
+                self.inspect(handle).await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+            let Some((found, shards)) = inspection.owner else { continue };
+            if found != self.deployment.id {
+                return Err(ConnectError::ForeignDeployment { found, expected: self.deployment.id.clone() });
+            }
+            let expected = self.deployment.shards.get();
+            if shards != expected {
+                return Err(ConnectError::ForeignShards { found: shards, expected });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The names of all keys, in one place.
+
+use stampede_domain::{DropId, Shard};
+
+/// The keys of one shard. They share its hash tag, `{s00}`, and so one slot of a cluster.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// Hash: deployment, trusted token, epoch, last id and number, floor, counters.
+    pub meta: String,
+    /// Stream: every change of a drop's state.
+    pub log: String,
+    /// Sorted set: drops with facts that the archive may not hold yet, by the number of their last entry.
+    pub unsettled: String,
+    /// Sorted set: what falls due, by its time in ms.
+    pub timers: String,
+    /// Set: the drops that were opened here.
+    pub drops: String,
+    /// Stream: facts that the archive refuses for good.
+    pub dead: String,
+    /// Channel: ids of drops that changed.
+    pub changes: String,
+}
+
+impl Keys {
+    /// The consumer group that moves the log into the archive.
+    pub const GROUP: &str = "persister";
+
+    /// The keys of a shard.
+    pub fn of(shard: Shard) -> Self {
+        let key = |name: &str| format!("{{{shard}}}:{name}");
+        Self {
+            meta: key("meta"),
+            log: key("log"),
+            unsettled: key("unsettled"),
+            timers: key("timers"),
+            drops: key("drops"),
+            dead: key("dead"),
+            changes: key("changes"),
+        }
+    }
+
+    /// The hash of a drop: phase, window, limit, price and stock.
+    pub fn drop(shard: Shard, id: &DropId) -> String {
+        format!("{{{shard}}}:drop:{id}")
+    }
+
+    /// The hash of a drop's users: digest of the user to the packed list of that user's grants.
+    pub fn users(shard: Shard, id: &DropId) -> String {
+        format!("{{{shard}}}:drop:{id}:users")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_the_names_of_the_design() {
+        let shard = Shard::new(3).expect("in range");
+        let keys = Keys::of(shard);
+        let id: DropId = "demo".parse().expect("valid");
+        assert_eq!(
+            [keys.meta, keys.log, keys.unsettled, keys.timers, keys.drops, keys.dead, keys.changes],
+            [
+                "{s03}:meta",
+                "{s03}:log",
+                "{s03}:unsettled",
+                "{s03}:timers",
+                "{s03}:drops",
+                "{s03}:dead",
+                "{s03}:changes"
+            ]
+        );
+        assert_eq!(Keys::drop(shard, &id), "{s03}:drop:demo");
+        assert_eq!(Keys::users(shard, &id), "{s03}:drop:demo:users");
+    }
+}

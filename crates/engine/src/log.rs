@@ -1,0 +1,334 @@
+//! The log of a shard: what the persister reads, and how it says that it is done.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::interfaces::{ClientLike, StreamsInterface};
+use fred::types::{ClusterHash, CustomCommand, Value};
+use stampede_domain::{DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, OrderId, Shard};
+
+use crate::engine::Engine;
+use crate::keys::Keys;
+use crate::redis::{CallError, Fields, classify};
+use crate::{EngineError, scripts};
+
+/// Entries that one read of the log's tail asks for while it looks for a drop's newest orders.
+const TAIL_ENTRIES: i64 = 64;
+
+/// Entries of the log that a search for a drop's newest orders reads at most.
+const TAIL_LIMIT: usize = 4_096;
+
+/// One entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The shard.
+    pub shard: Shard,
+    /// The entry's id.
+    pub id: LogId,
+    /// The epoch in which it was appended.
+    pub epoch: Epoch,
+    /// Its number: rises by one per shard.
+    pub number: u64,
+    kind: Bytes,
+    data: Bytes,
+    picks: Bytes,
+}
+
+impl LogEntry {
+    /// The facts of this entry.
+    ///
+    /// # Errors
+    /// [`Malformed`] if this version did not write it.
+    pub fn facts(&self) -> Result<Vec<Fact>, Malformed> {
+        let entry = Entry {
+            shard: self.shard,
+            id: self.id,
+            epoch: self.epoch,
+            number: self.number,
+            kind: &self.kind,
+            data: &self.data,
+            picks: &self.picks,
+        };
+        entry.facts()
+    }
+
+    /// What to give back when the archive holds all of its `facts`.
+    pub fn receipt(&self, facts: &[Fact]) -> EntryReceipt {
+        let orders = facts.iter().filter(|fact| matches!(fact.body, FactBody::Granted(_))).count();
+        EntryReceipt { id: self.id, orders: orders as u64, bytes: (self.data.len() + self.picks.len()) as u64 }
+    }
+}
+
+/// What acknowledging an entry takes off the log's bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryReceipt {
+    /// The entry.
+    pub id: LogId,
+    /// Its orders.
+    pub orders: u64,
+    /// The bytes of its payload.
+    pub bytes: u64,
+}
+
+/// What was claimed from consumers that are gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingClaim {
+    /// The entries, now pending under the claimer's name.
+    pub entries: Vec<LogEntry>,
+    /// Ids that were pending although their entries no longer exist. Never happens while only
+    /// [`Engine::acknowledge`] trims; it is an alert.
+    pub deleted: Vec<LogId>,
+}
+
+/// How long a log is and how far it has been archived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The epoch of the shard.
+    pub epoch: Epoch,
+    /// The shard's clock, in ms.
+    pub now_ms: u64,
+    /// The number of the last entry.
+    pub number: u64,
+    /// Entries in the log.
+    pub entries: u64,
+    /// Of those, delivered and not acknowledged.
+    pub pending: u64,
+    /// The time of the oldest entry, in ms.
+    pub oldest_ms: Option<u64>,
+    /// Orders appended and not acknowledged.
+    pub backlog_orders: u64,
+    /// Bytes appended and not acknowledged.
+    pub backlog_bytes: u64,
+}
+
+impl Engine {
+    /// Entries that were delivered to this consumer before and not acknowledged, from the oldest on.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if Redis does not answer.
+    pub async fn read_pending(&self, shard: Shard, consumer: &str, limit: u64) -> Result<PendingClaim, EngineError> {
+        self.read_group(shard, consumer, "0", limit).await
+    }
+
+    /// Entries that nobody was given yet; they are pending under this consumer's name from now on. Does not wait for any.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if Redis does not answer; the entries may be pending all the same.
+    pub async fn read_new(&self, shard: Shard, consumer: &str, limit: u64) -> Result<PendingClaim, EngineError> {
+        self.read_group(shard, consumer, ">", limit).await
+    }
+
+    /// Takes over entries that have been pending for `idle` or longer under any consumer's name.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if Redis does not answer.
+    pub async fn claim_idle(
+        &self,
+        shard: Shard,
+        consumer: &str,
+        idle: Duration,
+        limit: u64,
+    ) -> Result<PendingClaim, EngineError> {
+        // fred's own call drops the list of deleted ids.
+        let command = CustomCommand::new_static("XAUTOCLAIM", ClusterHash::FirstKey, false);
+        let args: Vec<Value> = vec![
+            self.shared.handle(shard)?.keys.log.clone().into(),
+            Keys::GROUP.into(),
+            consumer.into(),
+            crate::clock::millis(idle).into(),
+            "0".into(),
+            "COUNT".into(),
+            Value::from(limit as i64),
+        ];
+        let value: Value = self.shared.redis.writer().custom(command, args).await.map_err(unavailable)?;
+        let mut fields = Fields::of("XAUTOCLAIM", value)?;
+        fields.text()?;
+        let mut claim = read_entries(shard, fields.list()?)?;
+        if fields.len() > 0 {
+            let mut deleted = fields.list()?;
+            for _ in 0..deleted.len() {
+                claim.deleted.push(deleted.parse()?);
+            }
+        }
+        Ok(claim)
+    }
+
+    /// Acknowledges entries that the archive holds, and trims the log behind them. Returns how many were still pending.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence, or if the shard is not in `epoch` any more.
+    pub async fn acknowledge(&self, shard: Shard, epoch: Epoch, receipts: &[EntryReceipt]) -> Result<u64, EngineError> {
+        let k = &self.shared.handle(shard)?.keys;
+        let mut args: Vec<Value> = vec![i64::from(epoch.0).into()];
+        for receipt in receipts {
+            args.push(receipt.id.to_string().into());
+            args.push(Value::from(receipt.orders as i64));
+            args.push(Value::from(receipt.bytes as i64));
+        }
+        let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone()];
+        let mut reply = self.shared.redis.change(&scripts::LOG_ACKNOWLEDGE, keys, args).await?;
+        match reply.code {
+            "acknowledged" => Ok(reply.fields.parse()?),
+            _ => Err(EngineError::ShardRecovering),
+        }
+    }
+
+    /// How long the log is and how far it has been archived.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence.
+    pub async fn log_status(&self, shard: Shard) -> Result<LogStatus, EngineError> {
+        let k = &self.shared.handle(shard)?.keys;
+        let keys = vec![k.meta.clone(), k.log.clone()];
+        let mut fields = self.shared.read(&scripts::LOG_STATUS, keys, Vec::new()).await?.fields;
+        Ok(LogStatus {
+            epoch: Epoch(fields.parse()?),
+            now_ms: fields.parse()?,
+            number: fields.parse()?,
+            entries: fields.parse()?,
+            pending: fields.parse()?,
+            oldest_ms: fields.optional()?,
+            backlog_orders: fields.parse()?,
+            backlog_bytes: fields.parse()?,
+        })
+    }
+
+    /// An order's fact, if its entry is still in the log.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence.
+    pub async fn logged_order(&self, id: OrderId) -> Result<Option<Fact>, EngineError> {
+        let at = id.position().log_id.to_string();
+        let entries = self.read_log(id.shard(), &at, &at, 1, "forward").await?;
+        for entry in entries {
+            let found = entry.facts()?.into_iter().find(|fact| fact.order().is_some_and(|order| order.id == id));
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The newest orders of a drop that are still in the log, newest first: at most `limit` with an id below `before`.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence.
+    pub async fn newest_logged_orders(
+        &self,
+        drop: &DropId,
+        before: Option<OrderId>,
+        limit: usize,
+    ) -> Result<Vec<Fact>, EngineError> {
+        let shard = self.shard_of(drop);
+        let mut to = before.map_or_else(|| "+".to_owned(), |id| id.position().log_id.to_string());
+        let (mut found, mut read) = (Vec::new(), 0);
+        while found.len() < limit && read < TAIL_LIMIT {
+            let entries = self.read_log(shard, "-", &to, TAIL_ENTRIES, "backward").await?;
+            let Some(last) = entries.last() else { break };
+            to = format!("({}", last.id);
+            read += entries.len();
+            for entry in entries {
+                let facts = entry.facts()?.into_iter().rev();
+                found.extend(facts.filter(|fact| {
+                    let id = fact.order().map(|order| order.id);
+                    fact.drop_id == *drop && id.is_some_and(|id| before.is_none_or(|before| id < before))
+                }));
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// Entries still in the log, in order: for a recovery that must keep what the archive does not have.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if Redis does not answer.
+    pub async fn read_untrusted_log(
+        &self,
+        shard: Shard,
+        after: Option<LogId>,
+        limit: u64,
+    ) -> Result<Vec<LogEntry>, EngineError> {
+        let key = &self.shared.handle(shard)?.keys.log;
+        let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
+        let value: Value = self.shared.redis.reader().xrange(key, from, "+", Some(limit)).await.map_err(unavailable)?;
+        Ok(read_entries(shard, Fields::of("XRANGE", value)?)?.entries)
+    }
+
+    async fn read_log(
+        &self,
+        shard: Shard,
+        from: &str,
+        to: &str,
+        count: i64,
+        direction: &'static str,
+    ) -> Result<Vec<LogEntry>, EngineError> {
+        let k = &self.shared.handle(shard)?.keys;
+        let keys = vec![k.meta.clone(), k.log.clone()];
+        let args: Vec<Value> = vec![from.into(), to.into(), count.into(), direction.into()];
+        let mut fields = self.shared.read(&scripts::LOG_READ, keys, args).await?.fields;
+        (0..fields.len())
+            .map(|_| {
+                let mut entry = fields.list()?;
+                let id = entry.parse()?;
+                Ok(LogEntry {
+                    shard,
+                    id,
+                    epoch: Epoch(entry.parse()?),
+                    number: entry.parse()?,
+                    kind: entry.bytes()?,
+                    data: entry.bytes()?,
+                    picks: entry.bytes()?,
+                })
+            })
+            .collect()
+    }
+
+    async fn read_group(
+        &self,
+        shard: Shard,
+        consumer: &str,
+        from: &str,
+        limit: u64,
+    ) -> Result<PendingClaim, EngineError> {
+        let key = &self.shared.handle(shard)?.keys.log;
+        let client = self.shared.redis.writer();
+        let value: Value =
+            client.xreadgroup(Keys::GROUP, consumer, Some(limit), None, false, key, from).await.map_err(unavailable)?;
+        if value.is_null() {
+            return Ok(PendingClaim::default());
+        }
+        let mut streams = Fields::of("XREADGROUP", value)?;
+        let mut stream = streams.list()?;
+        stream.text()?;
+        Ok(read_entries(shard, stream.list()?)?)
+    }
+}
+
+/// Reads `[id, [field, value, …]]` for each entry; an entry that no longer exists has no fields.
+fn read_entries(shard: Shard, mut entries: Fields) -> Result<PendingClaim, CallError> {
+    let mut claim = PendingClaim::default();
+    for _ in 0..entries.len() {
+        let mut entry = entries.list()?;
+        let id = entry.parse()?;
+        let Some(mut fields) = entry.optional_list()? else {
+            claim.deleted.push(id);
+            continue;
+        };
+        let mut value = |name: &str| -> Result<Bytes, CallError> {
+            if fields.text()? == name { fields.bytes() } else { Err(fields.malformed(name)) }
+        };
+        let (epoch, number) = (value("epoch")?, value("number")?);
+        let (kind, data, picks) = (value("kind")?, value("data")?, value("picks")?);
+        let epoch = Epoch(fields.parse_bytes(&epoch)?);
+        let number = fields.parse_bytes(&number)?;
+        claim.entries.push(LogEntry { shard, id, epoch, number, kind, data, picks });
+    }
+    Ok(claim)
+}
+
+fn unavailable(error: fred::error::Error) -> EngineError {
+    match classify(error) {
+        CallError::Lost(text) | CallError::Refused(text) | CallError::Malformed(text) => EngineError::Unavailable(text),
+    }
+}

@@ -1,0 +1,119 @@
+//! Calls whose answer may be lost, and how they are settled.
+//!
+//! A call that timed out may still lie in a queue. The call that settles it carries the lost one's deadline as a floor: once
+//! it has been answered, the lost one either has taken effect, and the repeated step finds that, or never will.
+
+use std::time::Duration;
+
+use fred::interfaces::ClientLike;
+use fred::types::Value;
+use tracing::{debug, warn};
+
+use crate::EngineError;
+use crate::engine::{ShardHandle, Shared};
+use crate::redis::{CallError, Reply};
+use crate::scripts::Script;
+
+/// How often a lost call is repeated before its outcome counts as unknown.
+const SETTLING_CALLS: u32 = 3;
+
+/// How often a call is sent again because it came too late: once for a wrong clock, more for a busy server.
+const LATE_CALLS: u32 = 5;
+
+/// A call's answer, and whether an earlier sending of it may have been what took effect.
+pub(crate) struct Settled {
+    pub(crate) reply: Reply,
+    pub(crate) was_lost: bool,
+}
+
+impl Shared {
+    /// Calls a script whose first two arguments are its deadline and the floor, and settles it if its answer is lost.
+    pub(crate) async fn settle(
+        &self,
+        shard: &ShardHandle,
+        script: &'static Script,
+        keys: &[String],
+        args: &[Value],
+    ) -> Result<Settled, EngineError> {
+        self.wait_for_connection().await?;
+        let (mut floor_ms, mut lost, mut late) = (0, 0, 0);
+        loop {
+            let deadline_ms = shard.clock.deadline_ms(self.settings.call_deadline);
+            let mut all = Vec::with_capacity(args.len() + 2);
+            all.extend([Value::from(deadline_ms), Value::from(floor_ms)]);
+            all.extend_from_slice(args);
+            match self.redis.change(script, keys.to_vec(), all).await {
+                Ok(mut reply) if reply.code == "past-deadline" => {
+                    shard.clock.raised_floor(reply.fields.parse()?);
+                    late += 1;
+                    if late == LATE_CALLS {
+                        return Err(if lost > 0 { EngineError::OutcomeUnknown } else { busy() });
+                    }
+                }
+                Ok(reply) if reply.code == "shard-recovering" => {
+                    // A lost call may have taken effect before the fence came down.
+                    return Err(if lost > 0 { EngineError::OutcomeUnknown } else { EngineError::ShardRecovering });
+                }
+                Ok(reply) => return Ok(Settled { reply, was_lost: lost > 0 }),
+                Err(CallError::Lost(error)) => {
+                    debug!(script = script.name, shard = %shard.shard, %error, "the answer of a call was lost");
+                    floor_ms = floor_ms.max(deadline_ms);
+                    lost += 1;
+                    if lost > SETTLING_CALLS {
+                        warn!(script = script.name, shard = %shard.shard, %error, "the outcome of a call is unknown");
+                        return Err(EngineError::OutcomeUnknown);
+                    }
+                    if self.wait_for_connection().await.is_err() {
+                        return Err(EngineError::OutcomeUnknown);
+                    }
+                }
+                Err(CallError::Refused(error)) if lost > 0 => {
+                    warn!(script = script.name, shard = %shard.shard, %error, "a lost call could not be settled");
+                    return Err(EngineError::OutcomeUnknown);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Calls a script that changes nothing; `shard-recovering` is an error.
+    pub(crate) async fn read(
+        &self,
+        script: &'static Script,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> Result<Reply, EngineError> {
+        let reply = self.redis.read(script, keys, args).await.map_err(|error| match error {
+            CallError::Lost(error) => EngineError::Unavailable(error),
+            other => other.into(),
+        })?;
+        if reply.code == "shard-recovering" { Err(EngineError::ShardRecovering) } else { Ok(reply) }
+    }
+
+    /// Waits until there is a connection, so that a call is not sent into a queue that may stand for long.
+    pub(crate) async fn wait_for_connection(&self) -> Result<(), EngineError> {
+        let client = self.redis.writer();
+        if client.is_connected() {
+            return Ok(());
+        }
+        let limit: Duration = self.settings.command_timeout;
+        match tokio::time::timeout(limit, client.wait_for_connect()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(EngineError::Unavailable("no connection to Redis".to_owned())),
+        }
+    }
+}
+
+fn busy() -> EngineError {
+    EngineError::Unavailable("Redis answers too late".to_owned())
+}
+
+impl From<CallError> for EngineError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Lost(_) => Self::OutcomeUnknown,
+            CallError::Refused(text) => Self::Unavailable(text),
+            CallError::Malformed(text) => Self::Malformed(text),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Facts from the archive as changes of the hot state.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use fred::types::Value;
+use stampede_domain::{
+    DropDefinition, DropId, DropState, Fact, FactBody, GrantRecord, GrantState, LogId, UserDigest, Version,
+};
+
+use super::{RecoveryGuard, drop_keys, number_arg};
+use crate::engine::Engine;
+use crate::sale::{terms_args, time_arg};
+use crate::{EngineError, scripts};
+
+/// Whole entries of a shard's history, in order, that one script call applies.
+#[derive(Debug, Default)]
+pub struct HistoryChunk<'a> {
+    /// Drops that do not exist in Redis before this chunk.
+    pub create: Vec<&'a DropDefinition>,
+    /// The facts.
+    pub facts: &'a [Fact],
+}
+
+impl Engine {
+    /// Applies a chunk behind entry `number`, and returns where the shard stands afterwards.
+    ///
+    /// # Errors
+    /// [`EngineError::Superseded`] if the shard does not stand at `number` any more; nothing was applied.
+    pub async fn recovery_apply(
+        &self,
+        guard: &RecoveryGuard,
+        number: u64,
+        last_id: LogId,
+        chunk: &HistoryChunk<'_>,
+    ) -> Result<(u64, LogId), EngineError> {
+        let mut changes = Changes::default();
+        for definition in &chunk.create {
+            changes.push("create", &definition.id, terms_args(definition));
+        }
+        let mut versions: HashMap<&DropId, Version> = HashMap::new();
+        for fact in chunk.facts {
+            changes.add(fact);
+            versions.insert(&fact.drop_id, Version::new(fact.epoch, fact.number));
+        }
+        for (id, version) in versions {
+            changes.push("version", id, [number_arg(version.0)]);
+        }
+        let (after, last) = chunk.facts.last().map_or((number, last_id), |fact| (fact.number, fact.position.log_id));
+        let k = &self.shared.handle(guard.shard)?.keys;
+        let mut keys = vec![k.meta.clone(), k.log.clone(), k.timers.clone(), k.drops.clone()];
+        keys.extend(drop_keys(guard.shard, &changes.drops));
+        let mut args =
+            vec![number_arg(number), number_arg(after), number_arg(last.ms), Value::from(i64::from(last.sequence))];
+        args.append(&mut changes.words);
+        let mut reply = self.guarded(guard, &scripts::RECOVERY_APPLY, keys, &args).await?;
+        if reply.code == "malformed" {
+            return Err(EngineError::Malformed(format!("recovery/apply: {}", reply.fields.text()?)));
+        }
+        Ok((after, last))
+    }
+}
+
+/// The words of a chunk, as `lua/recovery/apply.lua` reads them.
+#[derive(Default)]
+struct Changes {
+    drops: Vec<DropId>,
+    places: HashMap<DropId, i64>,
+    words: Vec<Value>,
+}
+
+impl Changes {
+    fn push<const N: usize>(&mut self, word: &'static str, drop: &DropId, args: [Value; N]) {
+        let place = match self.places.get(drop) {
+            Some(place) => *place,
+            None => {
+                self.drops.push(drop.clone());
+                let place = self.drops.len() as i64;
+                self.places.insert(drop.clone(), place);
+                place
+            }
+        };
+        self.words.push(Value::from(word));
+        self.words.push(Value::from(place));
+        self.words.extend(args);
+    }
+
+    fn add(&mut self, fact: &Fact) {
+        let id = &fact.drop_id;
+        match &fact.body {
+            FactBody::Opened { drop } => self.push("create", id, terms_args(drop)),
+            FactBody::Started => self.push("started", id, []),
+            FactBody::Amended { window, limit_per_user } => {
+                let limit = Value::from(i64::from(*limit_per_user));
+                let args = [Value::from(window.starts_at.as_ms()), time_arg(window.ends_at), limit];
+                self.push("window", id, args);
+            }
+            FactBody::Paused => self.push_state(id, DropState::Paused),
+            FactBody::Resumed => self.push_state(id, DropState::Open),
+            FactBody::Closed { .. } => self.push_state(id, DropState::Ended),
+            FactBody::CalledOff => self.push_state(id, DropState::Cancelled),
+            FactBody::Restocked { key, units } => {
+                self.push("restock", id, [Value::from(key.to_string()), Value::from(i64::from(*units))]);
+            }
+            FactBody::Granted(grant) => {
+                let record = GrantRecord {
+                    position: fact.position,
+                    epoch: fact.epoch,
+                    key: grant.key,
+                    fingerprint: grant.fingerprint,
+                    units: grant.units,
+                    state: GrantState::Confirmed,
+                };
+                let record = Bytes::copy_from_slice(&record.encode());
+                let args = [user_arg(&grant.user_id), Value::Bytes(record), Value::from(i64::from(grant.units))];
+                self.push("grant", id, args);
+            }
+            FactBody::Cancelled(withdrawal) => self.push_withdrawal(id, withdrawal, 1),
+            FactBody::Compensated(withdrawal) => self.push_withdrawal(id, withdrawal, 2),
+        }
+    }
+
+    fn push_state(&mut self, id: &DropId, state: DropState) {
+        self.push("state", id, [Value::from(state.as_str())]);
+    }
+
+    fn push_withdrawal(&mut self, id: &DropId, withdrawal: &stampede_domain::Withdrawal, state: i64) {
+        let position = withdrawal.order_id.position();
+        let mut place = Vec::with_capacity(8);
+        place.extend_from_slice(&position.log_id.ms.to_be_bytes()[2..]);
+        place.extend_from_slice(&position.log_id.sequence.to_be_bytes());
+        let args = [
+            user_arg(&withdrawal.user_id),
+            Value::Bytes(Bytes::from(place)),
+            Value::from(i64::from(position.index)),
+            Value::from(state),
+        ];
+        self.push("withdraw", id, args);
+    }
+}
+
+fn user_arg(user: &stampede_domain::UserId) -> Value {
+    Value::Bytes(Bytes::copy_from_slice(&UserDigest::of(user).0))
+}

@@ -1,0 +1,226 @@
+//! The steps of a recovery in Redis, each guarded: by the recovery's epoch, by the token under which it began, and by where
+//! it believes the shard to stand. What to apply is decided by the worker, from the archive.
+
+mod apply;
+
+use fred::types::Value;
+use stampede_domain::{DropId, Epoch, LogId, Shard};
+
+use crate::EngineError;
+use crate::engine::{Engine, ShardHandle, Shared};
+use crate::keys::Keys;
+use crate::redis::Reply;
+use crate::scripts::{self, Script};
+
+pub use apply::HistoryChunk;
+
+/// What a Redis process knows of a shard, fenced or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardInspection {
+    /// The token of the process.
+    pub token: String,
+    /// The token that the shard trusts; none while it is being recovered or was never set up.
+    pub trusted_token: Option<String>,
+    /// The epoch of that token.
+    pub epoch: Option<Epoch>,
+    /// The highest epoch of a recovery that began here.
+    pub recovering: Option<Epoch>,
+    /// The number of the last entry.
+    pub number: Option<u64>,
+    /// Deployment and number of shards that this Redis belongs to, if it belongs to any.
+    pub(crate) owner: Option<(String, u16)>,
+    /// Whether a key of the shard is missing.
+    keys_missing: bool,
+}
+
+impl ShardInspection {
+    /// Whether scripts may decide here.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted_token.as_ref() == Some(&self.token) && !self.keys_missing
+    }
+}
+
+/// What lets a recovery's scripts through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveryGuard {
+    /// The shard.
+    pub shard: Shard,
+    /// The recovery's epoch.
+    pub epoch: Epoch,
+    /// The token of the Redis process with which it began.
+    pub token: String,
+}
+
+/// Where a shard stands in its history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardLine {
+    /// The epoch that the shard trusted last.
+    pub trusted_epoch: Epoch,
+    /// The highest epoch whose history this Redis is known to be a prefix of.
+    pub line: Epoch,
+    /// The number of the last entry.
+    pub number: u64,
+    /// The id of the last entry.
+    pub last_id: LogId,
+    /// Whether all keys of the shard itself are there.
+    pub complete: bool,
+}
+
+/// Whether Redis holds a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropPresence {
+    /// It was never opened here.
+    Absent,
+    /// It is here, whole.
+    Present,
+    /// It was opened here and a key of it is missing.
+    Damaged,
+}
+
+impl Engine {
+    /// What Redis knows of a shard, fenced or not.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if Redis does not answer.
+    pub async fn inspect_shard(&self, shard: Shard) -> Result<ShardInspection, EngineError> {
+        let handle = self.shared.handle(shard)?;
+        self.shared.inspect(handle).await
+    }
+
+    /// Begins a recovery: fences the shard and lets no older recovery go on.
+    ///
+    /// # Errors
+    /// [`EngineError::Superseded`] if a newer recovery began, or another Redis process took over.
+    pub async fn begin_recovery(&self, guard: &RecoveryGuard) -> Result<ShardLine, EngineError> {
+        let k = &self.shared.handle(guard.shard)?.keys;
+        let keys =
+            vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone(), k.dead.clone()];
+        let deployment = self.deployment();
+        let args = [deployment.id.as_str().into(), Value::from(i64::from(deployment.shards.get()))];
+        let mut reply = self.guarded(guard, &scripts::RECOVERY_BEGIN, keys, &args).await?;
+        if reply.code == "foreign" {
+            let found = reply.fields.text()?;
+            return Err(EngineError::Malformed(format!("this Redis belongs to deployment {found}")));
+        }
+        Ok(ShardLine {
+            trusted_epoch: Epoch(reply.fields.parse()?),
+            line: Epoch(reply.fields.parse()?),
+            number: reply.fields.parse()?,
+            last_id: LogId { ms: reply.fields.parse()?, sequence: reply.fields.parse()? },
+            complete: reply.fields.parse::<u8>()? == 1,
+        })
+    }
+
+    /// Whether Redis holds these drops of the shard, whole.
+    ///
+    /// # Errors
+    /// [`EngineError::Superseded`], as [`Self::begin_recovery`].
+    pub async fn recovery_presence(
+        &self,
+        guard: &RecoveryGuard,
+        drops: &[DropId],
+    ) -> Result<Vec<DropPresence>, EngineError> {
+        let k = &self.shared.handle(guard.shard)?.keys;
+        let mut keys = vec![k.meta.clone(), k.drops.clone()];
+        keys.extend(drop_keys(guard.shard, drops));
+        let mut reply = self.guarded(guard, &scripts::RECOVERY_MISSING_DROPS, keys, &[]).await?;
+        drops
+            .iter()
+            .map(|_| match reply.fields.parse()? {
+                0u8 => Ok(DropPresence::Absent),
+                1 => Ok(DropPresence::Present),
+                _ => Ok(DropPresence::Damaged),
+            })
+            .collect()
+    }
+
+    /// Removes drops of a shard that is to be rebuilt from nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::Superseded`], as [`Self::begin_recovery`].
+    pub async fn recovery_wipe(&self, guard: &RecoveryGuard, drops: &[DropId]) -> Result<(), EngineError> {
+        let mut keys = vec![self.shared.handle(guard.shard)?.keys.meta.clone()];
+        keys.extend(drop_keys(guard.shard, drops));
+        self.guarded(guard, &scripts::RECOVERY_WIPE_DROPS, keys, &[]).await.map(drop)
+    }
+
+    /// Takes a shard whose drops were wiped back to an empty history.
+    ///
+    /// # Errors
+    /// [`EngineError::Superseded`], as [`Self::begin_recovery`].
+    pub async fn recovery_reset(&self, guard: &RecoveryGuard) -> Result<(), EngineError> {
+        let k = &self.shared.handle(guard.shard)?.keys;
+        let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone()];
+        self.guarded(guard, &scripts::RECOVERY_RESET, keys, &[]).await.map(drop)
+    }
+
+    /// Notes that the shard, at entry `number`, holds a prefix of the history that the recovery's epoch builds on.
+    ///
+    /// # Errors
+    /// [`EngineError::Superseded`], as [`Self::begin_recovery`].
+    pub async fn recovery_align(&self, guard: &RecoveryGuard, number: u64) -> Result<(), EngineError> {
+        let keys = vec![self.shared.handle(guard.shard)?.keys.meta.clone()];
+        self.guarded(guard, &scripts::RECOVERY_ALIGN, keys, &[number_arg(number)]).await.map(drop)
+    }
+
+    /// Trusts this Redis process, above `highest`, and opens the fence.
+    ///
+    /// # Errors
+    /// [`EngineError::Superseded`], as [`Self::begin_recovery`].
+    pub async fn recovery_adopt(&self, guard: &RecoveryGuard, number: u64, highest: LogId) -> Result<(), EngineError> {
+        let k = &self.shared.handle(guard.shard)?.keys;
+        let keys = vec![k.meta.clone(), k.log.clone()];
+        let args = [
+            number_arg(number),
+            number_arg(highest.ms),
+            Value::from(i64::from(highest.sequence)),
+            Value::from(crate::clock::millis(self.shared.settings.call_deadline)),
+        ];
+        self.guarded(guard, &scripts::RECOVERY_ADOPT, keys, &args).await.map(drop)
+    }
+
+    /// Calls a script of a recovery: its epoch and token come first. A lost answer is an error; the recovery begins again,
+    /// and finds out where the shard stands.
+    pub(crate) async fn guarded(
+        &self,
+        guard: &RecoveryGuard,
+        script: &'static Script,
+        keys: Vec<String>,
+        args: &[Value],
+    ) -> Result<Reply, EngineError> {
+        let mut all = vec![Value::from(i64::from(guard.epoch.0)), Value::from(guard.token.as_str())];
+        all.extend_from_slice(args);
+        let reply = self.shared.redis.change(script, keys, all).await?;
+        if reply.code == "superseded" { Err(EngineError::Superseded) } else { Ok(reply) }
+    }
+}
+
+impl Shared {
+    pub(crate) async fn inspect(&self, handle: &ShardHandle) -> Result<ShardInspection, EngineError> {
+        let k = &handle.keys;
+        let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone()];
+        let mut fields = self.read(&scripts::RECOVERY_INSPECT, keys, Vec::new()).await?.fields;
+        let token = fields.text()?;
+        let trusted_token = fields.optional()?;
+        let epoch = fields.optional()?.map(Epoch);
+        let _line: Option<u32> = fields.optional()?;
+        let recovering = fields.optional()?.map(Epoch);
+        let number = fields.optional()?;
+        let (_last_ms, _last_sequence): (Option<u64>, Option<u16>) = (fields.optional()?, fields.optional()?);
+        let (deployment, shards) = (fields.optional::<String>()?, fields.optional()?);
+        handle.clock.heard(fields.parse()?);
+        let keys_missing = fields.parse::<u8>()? < 5;
+        let owner = deployment.zip(shards);
+        Ok(ShardInspection { token, trusted_token, epoch, recovering, number, owner, keys_missing })
+    }
+}
+
+/// The keys of drops, two for each.
+pub(crate) fn drop_keys<'a>(shard: Shard, drops: impl IntoIterator<Item = &'a DropId>) -> Vec<String> {
+    drops.into_iter().flat_map(|id| [Keys::drop(shard, id), Keys::users(shard, id)]).collect()
+}
+
+/// A number that the scripts take as text; all of them stay far below 2^53.
+pub(crate) fn number_arg(number: u64) -> Value {
+    Value::from(i64::try_from(number).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,222 @@
+//! A group of orders as one script call: what goes in, what comes out.
+
+use bytes::Bytes;
+use fred::types::Value;
+use stampede_domain::{
+    DropState, Epoch, Fingerprint, GrantRecord, GrantState, GroupData, GroupDrop, GroupOrder, KeyDigest, LogId, Order,
+    Phase, Position, Shard, Timestamp, UserDigest, Window,
+};
+
+use super::{Decision, DropTerms, OrderRequest, Refusal, order_from_record};
+use crate::EngineError;
+use crate::keys::Keys;
+use crate::redis::Reply;
+
+/// The length of one order in the script's argument, in bytes.
+const REQUEST_BYTES: usize = 32;
+
+/// An order with its digests, as the script needs it.
+#[derive(Debug)]
+pub(crate) struct GrantCall {
+    pub(crate) request: OrderRequest,
+    pub(crate) user: UserDigest,
+    pub(crate) key: KeyDigest,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+impl GrantCall {
+    pub(crate) fn new(request: OrderRequest) -> Self {
+        let user = UserDigest::of(&request.user_id);
+        let key = KeyDigest::of(user, &request.key);
+        let fingerprint = Fingerprint::of(u32::from(request.units), request.expected_total);
+        Self { request, user, key, fingerprint }
+    }
+
+    /// Whether the price is not what the client expects: a drop's price never changes, so this needs no script.
+    fn price_differs(&self) -> bool {
+        let total = self.request.drop.unit_price.times(u32::from(self.request.units));
+        self.request.expected_total.is_some_and(|expected| expected != total)
+    }
+}
+
+/// The arguments of one script call for a group of orders.
+pub(crate) struct GroupCall {
+    /// The drops' keys, two for each.
+    pub(crate) drop_keys: Vec<String>,
+    /// What the script decides by.
+    pub(crate) requests: Value,
+    /// What the log keeps.
+    pub(crate) data: Value,
+    drops: usize,
+}
+
+/// The drops of a group, in order of their first appearance; `None` if an order would be the 256th drop.
+pub(crate) fn index_of(drops: &mut Vec<std::sync::Arc<DropTerms>>, drop: &std::sync::Arc<DropTerms>) -> Option<u8> {
+    if let Some(index) = drops.iter().position(|known| known.id == drop.id) {
+        return u8::try_from(index).ok();
+    }
+    let index = u8::try_from(drops.len()).ok()?;
+    drops.push(std::sync::Arc::clone(drop));
+    Some(index)
+}
+
+impl GroupCall {
+    /// Packs a group; the orders' drops are at most 256.
+    pub(crate) fn pack<'a>(shard: Shard, calls: impl ExactSizeIterator<Item = &'a GrantCall>) -> Self {
+        let mut drops = Vec::new();
+        let mut requests = Vec::with_capacity(calls.len() * REQUEST_BYTES);
+        let mut orders = Vec::with_capacity(calls.len());
+        for call in calls {
+            let drop_index = index_of(&mut drops, &call.request.drop).unwrap_or_default();
+            requests.extend_from_slice(&call.user.0);
+            requests.extend_from_slice(&call.key.0);
+            requests.extend_from_slice(&call.fingerprint.0);
+            requests.extend_from_slice(&call.request.units.to_be_bytes());
+            requests.push(drop_index);
+            requests.push(u8::from(call.price_differs()));
+            orders.push(GroupOrder {
+                drop_index,
+                user_id: call.request.user_id.clone(),
+                key: call.key,
+                fingerprint: call.fingerprint,
+                units: call.request.units,
+            });
+        }
+        let group_drop =
+            |drop: &DropTerms| GroupDrop { id: drop.id.clone(), sku: drop.sku.clone(), unit_price: drop.unit_price };
+        let data = GroupData { drops: drops.iter().map(|drop| group_drop(drop)).collect(), orders };
+        Self {
+            drop_keys: drops
+                .iter()
+                .flat_map(|drop| [Keys::drop(shard, &drop.id), Keys::users(shard, &drop.id)])
+                .collect(),
+            requests: Value::Bytes(Bytes::from(requests)),
+            data: Value::Bytes(Bytes::from(data.encode())),
+            drops: drops.len(),
+        }
+    }
+
+    /// How many drops the group is for.
+    pub(crate) const fn drops(&self) -> usize {
+        self.drops
+    }
+}
+
+/// What the script decided, and at which entry.
+pub(crate) struct GrantReply {
+    /// The entry that holds the group's grants, if there are any.
+    pub(crate) log_id: LogId,
+    /// One for each order: a decision, or that its drop is missing.
+    pub(crate) decisions: Vec<Result<Decision, EngineError>>,
+}
+
+/// Reads a reply of `sale/grant` for the orders that were sent.
+///
+/// `lost_after` is set when an earlier sending of the same group may have granted: a replay of a grant beyond that
+/// position is that grant, not a repetition by the client.
+pub(crate) fn decode_grant_reply<'a>(
+    shard: Shard,
+    mut reply: Reply,
+    calls: impl ExactSizeIterator<Item = &'a GrantCall>,
+    drops: usize,
+    lost_after: Option<LogId>,
+) -> Result<GrantReply, EngineError> {
+    let fields = &mut reply.fields;
+    let epoch = Epoch(fields.parse()?);
+    let log_id = LogId { ms: fields.parse()?, sequence: fields.parse()? };
+    let results = fields.bytes()?;
+    let mut states = Vec::with_capacity(drops);
+    for _ in 0..drops {
+        let state = DropState::parse(&fields.text()?);
+        let starts_at = Timestamp::from_ms(fields.parse()?);
+        let ends_at = fields.optional()?.map(Timestamp::from_ms);
+        states.push((state, Window { starts_at, ends_at }, fields.parse::<u32>()?));
+    }
+    let mut results = Results { rest: &results, shard, epoch, log_id, lost_after };
+    let mut seen = Vec::with_capacity(drops);
+    let mut decisions = Vec::with_capacity(calls.len());
+    for (index, call) in (0u16..).zip(calls) {
+        let drop = usize::from(index_of(&mut seen, &call.request.drop).unwrap_or_default());
+        let (state, window, limit) = states.get(drop).ok_or_else(|| malformed("a drop too many"))?;
+        decisions.push(results.next(call, index, *state, window, *limit)?);
+    }
+    if results.rest.is_empty() { Ok(GrantReply { log_id, decisions }) } else { Err(malformed("results too many")) }
+}
+
+/// The packed results, read from the front.
+struct Results<'a> {
+    rest: &'a [u8],
+    shard: Shard,
+    epoch: Epoch,
+    log_id: LogId,
+    lost_after: Option<LogId>,
+}
+
+impl Results<'_> {
+    fn next(
+        &mut self,
+        call: &GrantCall,
+        index: u16,
+        state: Option<DropState>,
+        window: &Window,
+        limit: u32,
+    ) -> Result<Result<Decision, EngineError>, EngineError> {
+        let request = &call.request;
+        let refusal = match self.take(1)?[0] {
+            b'g' => return Ok(Ok(Decision::Granted(self.granted(call, index)))),
+            b'r' => return self.replayed(call).map(Ok),
+            b'x' => return Ok(Err(EngineError::ShardRecovering)),
+            b'k' => Refusal::KeyReused,
+            b'p' => {
+                let state = state.ok_or_else(|| malformed("a drop's state"))?;
+                // Stock plays no part in this refusal.
+                Refusal::NotActive { phase: Phase::of(state, window, 1, self.log_id.time()), window: *window }
+            }
+            b'c' => Refusal::PriceChanged {
+                unit_price: request.drop.unit_price,
+                total_price: request.drop.unit_price.times(u32::from(request.units)),
+            },
+            b'l' => Refusal::LimitReached { limit, owned: self.number()? },
+            b's' => Refusal::SoldOut,
+            b'i' => Refusal::InsufficientStock { available: u64::from(self.number()?) },
+            b'b' => Refusal::ArchiveBehind,
+            _ => return Err(malformed("a result")),
+        };
+        Ok(Ok(Decision::Refused(refusal)))
+    }
+
+    fn granted(&self, call: &GrantCall, index: u16) -> Order {
+        let record = GrantRecord {
+            position: Position { log_id: self.log_id, index },
+            epoch: self.epoch,
+            key: call.key,
+            fingerprint: call.fingerprint,
+            units: call.request.units,
+            state: GrantState::Confirmed,
+        };
+        order_from_record(self.shard, &call.request.drop, call.user, &call.request.user_id, &record)
+    }
+
+    fn replayed(&mut self, call: &GrantCall) -> Result<Decision, EngineError> {
+        let record = GrantRecord::decode(self.take(GrantRecord::BYTES)?)?;
+        let request = &call.request;
+        let order = order_from_record(self.shard, &request.drop, call.user, &request.user_id, &record);
+        let by_lost_call = self.lost_after.is_some_and(|before| record.position.log_id > before);
+        Ok(if by_lost_call { Decision::Granted(order) } else { Decision::Replayed(order) })
+    }
+
+    fn number(&mut self) -> Result<u32, EngineError> {
+        let bytes: [u8; 4] = self.take(4)?.try_into().map_err(|_| malformed("a number"))?;
+        Ok(u32::from_be_bytes(bytes))
+    }
+
+    fn take(&mut self, count: usize) -> Result<&[u8], EngineError> {
+        let (head, rest) = self.rest.split_at_checked(count).ok_or_else(|| malformed("results too few"))?;
+        self.rest = rest;
+        Ok(head)
+    }
+}
+
+fn malformed(what: &str) -> EngineError {
+    EngineError::Malformed(format!("sale/grant: {what}"))
+}

@@ -1,0 +1,110 @@
+//! Reading drops, and what their users hold.
+
+use bytes::Bytes;
+use fred::types::Value;
+use stampede_domain::{
+    DropId, DropState, Epoch, GrantRecord, Money, Order, Shard, Timestamp, UserDigest, UserId, Version, Window,
+};
+
+use super::{DropTerms, LiveDrop, ShardReading, UserGrants, order_from_record};
+use crate::engine::Engine;
+use crate::keys::Keys;
+use crate::redis::{CallError, Fields};
+use crate::{EngineError, scripts};
+
+impl Engine {
+    /// Reads some drops of one shard at one moment.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence; [`EngineError::Unavailable`] if Redis does not answer.
+    pub async fn read_drops(&self, shard: Shard, ids: &[DropId]) -> Result<ShardReading, EngineError> {
+        let handle = self.shared.handle(shard)?;
+        let mut keys = vec![handle.keys.meta.clone()];
+        keys.extend(ids.iter().map(|id| Keys::drop(shard, id)));
+        let mut fields = self.shared.read(&scripts::SALE_READ, keys, Vec::new()).await?.fields;
+        let epoch = Epoch(fields.parse()?);
+        let as_of = Timestamp::from_ms(fields.parse()?);
+        handle.clock.heard(as_of.as_ms());
+        let drops = ids
+            .iter()
+            .map(|id| {
+                let drop = fields.list()?;
+                if drop.len() == 0 { Ok(None) } else { read_live_drop(id, epoch, as_of, drop).map(Some) }
+            })
+            .collect::<Result<_, CallError>>()?;
+        Ok(ShardReading { as_of, drops })
+    }
+
+    /// The drops of a shard with facts that the archive may not hold yet.
+    ///
+    /// # Errors
+    /// As [`Self::read_drops`].
+    pub async fn unsettled_drops(&self, shard: Shard) -> Result<Vec<DropId>, EngineError> {
+        let keys = &self.shared.handle(shard)?.keys;
+        let keys = vec![keys.meta.clone(), keys.unsettled.clone()];
+        let mut fields = self.shared.read(&scripts::LOG_READ_UNSETTLED, keys, Vec::new()).await?.fields;
+        (0..fields.len()).map(|_| Ok(fields.parse()?)).collect()
+    }
+
+    /// What some users hold in some drops of one shard: one answer for each pair.
+    ///
+    /// # Errors
+    /// As [`Self::read_drops`].
+    pub async fn user_grants(&self, shard: Shard, of: &[(DropId, UserDigest)]) -> Result<Vec<UserGrants>, EngineError> {
+        let mut keys = vec![self.shared.handle(shard)?.keys.meta.clone()];
+        keys.extend(of.iter().flat_map(|(id, _)| [Keys::drop(shard, id), Keys::users(shard, id)]));
+        let args = of.iter().map(|(_, user)| Value::Bytes(Bytes::copy_from_slice(&user.0))).collect();
+        let mut fields = self.shared.read(&scripts::SALE_READ_USERS, keys, args).await?.fields;
+        of.iter()
+            .map(|(drop_id, user)| {
+                let mut entry = fields.list()?;
+                let grants = if entry.len() == 0 { None } else { Some(read_grants(drop_id, &mut entry)?) };
+                Ok(UserGrants { drop_id: drop_id.clone(), user: *user, grants })
+            })
+            .collect()
+    }
+
+    /// The order that a record in Redis means.
+    pub fn order_of(&self, user_id: &UserId, terms: &DropTerms, record: &GrantRecord) -> Order {
+        order_from_record(self.shard_of(&terms.id), terms, UserDigest::of(user_id), user_id, record)
+    }
+}
+
+fn read_grants(drop_id: &DropId, fields: &mut Fields) -> Result<(DropTerms, Vec<GrantRecord>), EngineError> {
+    let sku = fields.parse().map_err(EngineError::from)?;
+    let unit_price = Money { amount_minor: fields.parse()?, currency: fields.parse()? };
+    let records = GrantRecord::decode_list(&fields.bytes()?)?;
+    Ok((DropTerms { id: drop_id.clone(), sku, unit_price }, records))
+}
+
+/// Reads the fields of `lua/lib/read_drop.lua`, in its order.
+pub(super) fn read_live_drop(
+    id: &DropId,
+    epoch: Epoch,
+    as_of: Timestamp,
+    mut fields: Fields,
+) -> Result<LiveDrop, CallError> {
+    let sku = fields.parse()?;
+    let state = DropState::parse(&fields.text()?).ok_or_else(|| fields.malformed("a drop's state"))?;
+    let window =
+        Window { starts_at: Timestamp::from_ms(fields.parse()?), ends_at: fields.optional()?.map(Timestamp::from_ms) };
+    let limit_per_user = fields.parse()?;
+    let unit_price = Money { amount_minor: fields.parse()?, currency: fields.parse()? };
+    Ok(LiveDrop {
+        id: id.clone(),
+        sku,
+        state,
+        window,
+        limit_per_user,
+        unit_price,
+        cancellable_for_s: fields.parse()?,
+        cancellations_per_user: fields.parse()?,
+        total_units: fields.parse()?,
+        available_units: fields.parse()?,
+        held_units: fields.parse()?,
+        sold_units: fields.parse()?,
+        // A tail that a restart lost may take the drop back, but not its version.
+        version: Version(fields.parse()?).at_least(epoch),
+        as_of,
+    })
+}

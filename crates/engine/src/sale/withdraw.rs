@@ -1,0 +1,38 @@
+//! Going through the users of a drop that was called off.
+
+use fred::types::Value;
+use stampede_domain::{DropId, GrantRecord, UserDigest};
+
+use crate::engine::Engine;
+use crate::keys::Keys;
+use crate::{EngineError, scripts};
+
+/// A piece of the list of a drop's users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsersPiece {
+    /// Where the next piece begins; none at the end.
+    pub next: Option<u64>,
+    /// Users and what they hold. A user may appear in more than one piece.
+    pub users: Vec<(UserDigest, Vec<GrantRecord>)>,
+}
+
+impl Engine {
+    /// A piece of about `count` users of a drop, from `cursor` on (0 to begin).
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence, or if Redis does not have the drop.
+    pub async fn scan_users(&self, id: &DropId, cursor: u64, count: u32) -> Result<UsersPiece, EngineError> {
+        let shard = self.shard_of(id);
+        let keys = vec![self.shared.handle(shard)?.keys.meta.clone(), Keys::users(shard, id)];
+        let args = vec![Value::from(cursor.to_string()), Value::from(i64::from(count))];
+        let mut fields = self.shared.read(&scripts::SALE_SCAN_USERS, keys, args).await?.fields;
+        let next = Some(fields.parse()?).filter(|cursor: &u64| *cursor != 0);
+        let mut users = Vec::with_capacity(fields.len() / 2);
+        while fields.len() > 0 {
+            let digest = fields.bytes()?;
+            let user = UserDigest::from_bytes(&digest).ok_or_else(|| fields.malformed("a user's digest"))?;
+            users.push((user, GrantRecord::decode_list(&fields.bytes()?)?));
+        }
+        Ok(UsersPiece { next, users })
+    }
+}

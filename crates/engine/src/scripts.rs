@@ -1,0 +1,30 @@
+//! The scripts in `lua/`, as the build found them.
+
+use std::sync::OnceLock;
+
+include!(concat!(env!("OUT_DIR"), "/registry.rs"));
+
+/// A Lua script: one atomic step.
+#[derive(Debug)]
+pub struct Script {
+    /// Its path below `lua/`, without the ending.
+    pub name: &'static str,
+    /// Its text, includes resolved.
+    pub source: &'static str,
+    /// How many keys it always takes.
+    pub fixed_keys: usize,
+    /// How many more it takes for each drop.
+    pub keys_per_drop: usize,
+    /// The codes that it may return.
+    pub returns: &'static [&'static str],
+    /// The kinds of entries that it may append to the log.
+    pub logs: &'static [&'static str],
+    sha1: OnceLock<String>,
+}
+
+impl Script {
+    /// The hash by which Redis knows it.
+    pub fn sha1(&self) -> &str {
+        self.sha1.get_or_init(|| fred::util::sha1_hash(self.source))
+    }
+}

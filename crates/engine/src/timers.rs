@@ -1,0 +1,83 @@
+//! What falls due: the start and the end of windows, and the orders of drops that were called off.
+
+use fred::types::Value;
+use stampede_domain::{DropId, Shard, Timestamp};
+
+use crate::engine::Engine;
+use crate::{EngineError, scripts};
+
+/// What a timer is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimerKind {
+    /// The window of a drop begins.
+    Start(DropId),
+    /// The window of a drop is over.
+    End(DropId),
+    /// A drop was called off; its orders are to be cancelled.
+    Withdraw(DropId),
+}
+
+/// A timer that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueTimer {
+    /// What it is for.
+    pub kind: TimerKind,
+    /// When it fell due.
+    pub due_at: Timestamp,
+    /// The shard's clock when that was seen.
+    pub now: Timestamp,
+}
+
+impl TimerKind {
+    fn parse(name: &str) -> Option<Self> {
+        let (kind, id) = name.split_once(':')?;
+        let id = id.parse().ok()?;
+        match kind {
+            "start" => Some(Self::Start(id)),
+            "end" => Some(Self::End(id)),
+            "withdraw" => Some(Self::Withdraw(id)),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Start(id) => format!("start:{id}"),
+            Self::End(id) => format!("end:{id}"),
+            Self::Withdraw(id) => format!("withdraw:{id}"),
+        }
+    }
+}
+
+impl Engine {
+    /// At most `limit` timers of a shard that are due by its clock, the most overdue first.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence.
+    pub async fn due_timers(&self, shard: Shard, limit: u32) -> Result<Vec<DueTimer>, EngineError> {
+        let k = &self.shared.handle(shard)?.keys;
+        let keys = vec![k.meta.clone(), k.timers.clone()];
+        let args = vec![Value::from(i64::from(limit))];
+        let mut fields = self.shared.read(&scripts::TIMERS_DUE, keys, args).await?.fields;
+        let now = Timestamp::from_ms(fields.parse()?);
+        let mut due = Vec::with_capacity(fields.len() / 2);
+        while fields.len() > 0 {
+            let name = fields.text()?;
+            let due_ms: f64 = fields.parse()?;
+            let kind = TimerKind::parse(&name).ok_or_else(|| EngineError::Malformed(format!("timer {name}")))?;
+            due.push(DueTimer { kind, due_at: Timestamp::from_ms(due_ms as i64), now });
+        }
+        Ok(due)
+    }
+
+    /// Takes a timer away that has done its work.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence.
+    pub async fn remove_timer(&self, shard: Shard, kind: &TimerKind) -> Result<(), EngineError> {
+        let handle = self.shared.handle(shard)?;
+        let keys = [handle.keys.meta.clone(), handle.keys.timers.clone()];
+        let args = [Value::from(kind.name())];
+        self.shared.settle(handle, &scripts::TIMERS_REMOVE, &keys, &args).await.map(drop)
+    }
+}

@@ -1,0 +1,12 @@
+--@include lib/append_entry
+--@include lib/touch_drop
+--@include lib/announce
+-- Ends a drop whose window is over. Whoever sees it first writes it down, so that a clock that steps back, or a failover
+-- to a slower one, reopens nothing.
+local function close_by_clock(shard, log_key, unsettled_key, drop_key)
+  local data = '{"drop_id":"' .. drop_id(drop_key) .. '","kind":"closed","by":"clock"}'
+  if not append_entry(shard, log_key, 'closed', data, '', 0) then return false end
+  touch_drop(shard, unsettled_key, drop_key, {'state', 'ended'})
+  announce(shard, drop_key)
+  return true
+end

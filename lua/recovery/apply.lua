@@ -1,0 +1,101 @@
+-- Applies whole entries that the archive holds and Redis lost, and moves the log's last id and number with them.
+--
+-- KEYS 4 + 2 per drop: meta, log, timers, drops, then each drop's hash and users
+-- ARGV epoch, token, number expected, number after, last_ms after, last_sequence after, then the changes, each a word, the
+--   index of its drop and:
+--   create: sku, starts_ms, ends_ms, limit_per_user, price_minor, currency, cancellable_for_s, cancellations_per_user, units
+--   grant: digest of the user, record, units
+--   withdraw: digest of the user, position (8 bytes), index, number of the new state
+--   restock: key (hex), units
+--   window: starts_ms, ends_ms, limit_per_user
+--   state: the new state
+--   started: nothing
+--   version: version
+-- RETURNS applied, superseded, malformed
+--   malformed: what is wrong; nothing was written
+-- LOGS nothing
+--@include lib/guard
+--@include lib/create_drop
+--@include lib/set_timers
+--@include lib/drop_id
+local timers_key, drops_key = KEYS[3], KEYS[4]
+local byte, sub = string.byte, string.sub
+local refusal = guard(KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]))
+if refusal then return refusal end
+
+local lengths = {create = 9, grant = 3, withdraw = 4, restock = 2, window = 3, state = 1, started = 0, version = 1}
+local drops = (#KEYS - 4) / 2
+local present, created = {}, {}
+for d = 1, drops do
+  -- HEXISTS also fails, before anything is written, on a key of another type.
+  present[d] = redis.call('HEXISTS', KEYS[3 + 2 * d], 'state') + redis.call('HEXISTS', KEYS[4 + 2 * d], '-')
+  if present[d] == 1 then return {'malformed', 'half of ' .. KEYS[3 + 2 * d]} end
+end
+local a = 7
+while a <= #ARGV do
+  local length, d = lengths[ARGV[a]], tonumber(ARGV[a + 1])
+  if not length or not d or d < 1 or d > drops or a + 1 + length > #ARGV then return {'malformed', 'changes'} end
+  if ARGV[a] == 'create' then created[d] = true end
+  if present[d] == 0 and not created[d] then return {'malformed', 'no ' .. KEYS[3 + 2 * d]} end
+  a = a + 2 + length
+end
+
+local apply = {}
+function apply.create(drop_key, users_key, at)
+  if redis.call('EXISTS', drop_key) == 0 then
+    create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 8)})
+  end
+end
+function apply.grant(drop_key, users_key, at)
+  local user, units = ARGV[at], tonumber(ARGV[at + 2])
+  redis.call('HSET', users_key, user, (redis.call('HGET', users_key, user) or '') .. ARGV[at + 1])
+  redis.call('HINCRBY', drop_key, 'available', -units)
+  redis.call('HINCRBY', drop_key, 'sold', units)
+end
+function apply.withdraw(drop_key, users_key, at)
+  local user, position, index, state = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local record = redis.call('HGET', users_key, user) or ''
+  for r = 1, #record, 28 do
+    local high, low = byte(record, r + 26, r + 27)
+    if high < 4 and sub(record, r, r + 7) == position and high * 256 + low == index then
+      local units = byte(record, r + 24) * 256 + byte(record, r + 25)
+      redis.call('HSET', users_key, user, sub(record, 1, r + 25) .. string.char(high + 4 * state, low) .. sub(record, r + 28))
+      redis.call('HINCRBY', drop_key, 'available', units)
+      redis.call('HINCRBY', drop_key, 'sold', -units)
+    end
+  end
+end
+function apply.restock(drop_key, _, at)
+  local units = tonumber(ARGV[at + 1])
+  redis.call('HSET', drop_key, 'restock:' .. ARGV[at], units)
+  redis.call('HINCRBY', drop_key, 'restocks', 1)
+  redis.call('HINCRBY', drop_key, 'total', units)
+  redis.call('HINCRBY', drop_key, 'available', units)
+end
+function apply.window(drop_key, _, at)
+  redis.call('HSET', drop_key, 'starts_ms', ARGV[at], 'ends_ms', ARGV[at + 1], 'limit_per_user', ARGV[at + 2])
+  local pending = redis.call('ZSCORE', timers_key, 'start:' .. drop_id(drop_key))
+  set_timers(timers_key, drop_key, pending and ARGV[at] or nil, ARGV[at + 1])
+end
+function apply.state(drop_key, _, at)
+  redis.call('HSET', drop_key, 'state', ARGV[at])
+  local id = drop_id(drop_key)
+  if ARGV[at] == 'ended' or ARGV[at] == 'cancelled' then redis.call('ZREM', timers_key, 'start:' .. id, 'end:' .. id) end
+  if ARGV[at] == 'cancelled' then redis.call('ZADD', timers_key, 0, 'withdraw:' .. id) end
+end
+function apply.started(drop_key)
+  redis.call('ZREM', timers_key, 'start:' .. drop_id(drop_key))
+end
+function apply.version(drop_key, _, at)
+  redis.call('HSET', drop_key, 'version', ARGV[at])
+end
+
+a = 7
+while a <= #ARGV do
+  local d = tonumber(ARGV[a + 1])
+  apply[ARGV[a]](KEYS[3 + 2 * d], KEYS[4 + 2 * d], a + 2)
+  a = a + 2 + lengths[ARGV[a]]
+end
+if ARGV[5] ~= '0' then redis.call('XSETID', KEYS[2], ARGV[5] .. '-' .. ARGV[6]) end
+redis.call('HSET', KEYS[1], 'number', ARGV[4], 'last_ms', ARGV[5], 'last_sequence', ARGV[6])
+return {'applied'}

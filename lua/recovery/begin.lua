@@ -1,0 +1,27 @@
+-- Begins a recovery: fences the shard and lets no older recovery go on. Sets up a shard that was never there.
+--
+-- KEYS 6: meta, log, unsettled, timers, drops, dead
+-- ARGV epoch, token, deployment, shards
+-- RETURNS begun, superseded, foreign
+--   begun: trusted epoch, line, number, last_ms, last_sequence, 1 if all keys of the shard are there
+--   foreign: deployment and number of shards that this Redis belongs to
+-- LOGS nothing
+--@include lib/read_token
+--@include lib/create_shard
+local epoch, token = tonumber(ARGV[1]), ARGV[2]
+local meta = redis.call('HMGET', KEYS[1], 'recovering', 'deployment', 'shards')
+if read_token() ~= token or tonumber(meta[1] or 0) > epoch then return {'superseded'} end
+if meta[2] and (meta[2] ~= ARGV[3] or meta[3] ~= ARGV[4]) then return {'foreign', meta[2], meta[3]} end
+
+if not meta[2] then
+  create_shard(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  redis.call('HSET', KEYS[1], 'deployment', ARGV[3], 'shards', ARGV[4], 'floor', 0)
+end
+if redis.call('EXISTS', KEYS[6]) == 0 then
+  -- A stream that was emptied stays, and says that it is not lost.
+  redis.call('XDEL', KEYS[6], redis.call('XADD', KEYS[6], '*', 'created', ''))
+end
+redis.call('HSET', KEYS[1], 'recovering', epoch, 'token', '')
+local now = redis.call('HMGET', KEYS[1], 'epoch', 'line', 'number', 'last_ms', 'last_sequence')
+local complete = redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) == 4
+return {'begun', now[1], now[2], now[3], now[4], now[5], complete and 1 or 0}

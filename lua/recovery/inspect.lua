@@ -1,0 +1,16 @@
+-- What this Redis process knows of a shard, fenced or not.
+--
+-- KEYS 5: meta, log, unsettled, timers, drops
+-- RETURNS inspected
+--   inspected: token of the server, trusted token, epoch, line, recovering, number, last_ms, last_sequence, deployment, shards,
+--   clock, how many of the five keys exist; '' for what is missing
+-- LOGS nothing
+--@include lib/read_clock
+--@include lib/read_token
+local meta = redis.call('HMGET', KEYS[1], 'token', 'epoch', 'line', 'recovering', 'number', 'last_ms', 'last_sequence',
+  'deployment', 'shards')
+local reply = {'inspected', read_token()}
+for f = 1, 9 do reply[f + 2] = meta[f] or '' end
+reply[12] = read_clock()
+reply[13] = redis.call('EXISTS', unpack(KEYS))
+return reply

@@ -1,0 +1,42 @@
+-- Cancels one order: its units go back to the drop and to its owner's limit.
+--
+-- KEYS 5: meta, log, unsettled, drop, users
+-- ARGV deadline_ms, floor_ms, digest of the user, position (8 bytes), index, shopper if its owner asks, data
+-- RETURNS cancelled, already, closed, unknown, shard-recovering, past-deadline
+--   already: the state's number: 1 cancelled, 2 compensated
+-- LOGS cancelled
+--@include lib/enter
+--@include lib/append_entry
+--@include lib/touch_drop
+--@include lib/announce
+--@include lib/has_sentinel
+local log_key, unsettled_key, drop_key, users_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local user, position, index, by, data = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local byte, sub = string.byte, string.sub
+
+local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
+if not shard then return refusal end
+local drop = redis.call('HMGET', drop_key, 'available', 'sold', 'cancellable_for_s', 'cancellations_per_user')
+local records = redis.call('HMGET', users_key, '-', user)
+if not (drop[1] and records[1] and has_sentinel(unsettled_key)) then return {'shard-recovering'} end
+
+local record, found, cancelled = records[2] or '', nil, 0
+for r = 1, #record, 28 do
+  local high, low = byte(record, r + 26, r + 27)
+  if sub(record, r, r + 7) == position and high % 4 * 256 + low == index then found = r end
+  if math.floor(high / 4) == 1 then cancelled = cancelled + 1 end
+end
+if not found then return {'unknown'} end
+local high, low = byte(record, found + 26, found + 27)
+if high >= 4 then return {'already', math.floor(high / 4)} end
+if by == 'shopper' then
+  local placed_ms = struct.unpack('>I6', record, found)
+  if shard.ms >= placed_ms + tonumber(drop[3]) * 1000 or cancelled >= tonumber(drop[4]) then return {'closed'} end
+end
+
+if not append_entry(shard, log_key, 'cancelled', data, '', 0) then return {'shard-recovering'} end
+local units = byte(record, found + 24) * 256 + byte(record, found + 25)
+redis.call('HSET', users_key, user, sub(record, 1, found + 25) .. string.char(high + 4, low) .. sub(record, found + 28))
+touch_drop(shard, unsettled_key, drop_key, {'available', tonumber(drop[1]) + units, 'sold', tonumber(drop[2]) - units})
+if tonumber(drop[1]) == 0 then announce(shard, drop_key) end
+return {'cancelled'}

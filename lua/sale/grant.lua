@@ -1,0 +1,140 @@
+-- Decides a group of orders, in order: replay, phase and window, price, limit, stock.
+--
+-- KEYS 3 + 2 per drop: meta, log, unsettled, then each drop's hash and users
+-- ARGV deadline_ms, floor_ms, bound_orders, bound_bytes, requests, data
+--   requests: 32 bytes an order: digest of the user (16), of user and key (8), fingerprint (4), units (2), index of the drop (1),
+--   1 if the price is not what the client expects (1)
+--   data: the group as the log keeps it, opaque here
+-- RETURNS decided, shard-recovering, past-deadline
+--   decided: epoch, ms and sequence of the entry, results, then state, starts_ms, ends_ms and limit of each drop
+--   results, one after another: g granted, r and 28 bytes of record: replayed, k key reused, p phase, c price changed,
+--   l and 4 bytes owned: limit, s sold out, i and 4 bytes available: insufficient, b archive behind, x drop missing
+-- LOGS granted, closed
+--@include lib/enter
+--@include lib/append_entry
+--@include lib/touch_drop
+--@include lib/announce
+--@include lib/is_over
+--@include lib/has_sentinel
+--@include lib/close_by_clock
+local log_key, unsettled_key = KEYS[2], KEYS[3]
+local requests, data = ARGV[5], ARGV[6]
+local byte, char, sub = string.byte, string.char, string.sub
+
+local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
+if not shard then return refusal end
+if not has_sentinel(unsettled_key) then return {'shard-recovering'} end
+
+-- Which users are asked about, by drop.
+local drops, asked = (#KEYS - 3) / 2, {}
+for d = 1, drops do asked[d] = {'-'} end
+for at = 0, #requests - 1, 32 do
+  local fields = asked[byte(requests, at + 31) + 1]
+  fields[#fields + 1] = sub(requests, at + 1, at + 16)
+end
+
+-- What is known of each drop, and of each of those users in it.
+local sale = {}
+for d = 1, drops do
+  local drop_key, users_key = KEYS[2 + 2 * d], KEYS[3 + 2 * d]
+  local fields = redis.call('HMGET', drop_key, 'state', 'starts_ms', 'ends_ms', 'limit_per_user', 'available', 'sold')
+  local records = redis.call('HMGET', users_key, unpack(asked[d]))
+  local known = {}
+  for i = 2, #records do known[asked[d][i]] = records[i] or '' end
+  local missing = not (fields[1] and records[1])
+  sale[d] = {
+    drop_key = drop_key, users_key = users_key, missing = missing, records = known, dirty = {},
+    state = fields[1] or '', starts_ms = fields[2] or '0', ends_ms = fields[3] or '', limit = tonumber(fields[4] or 0),
+    available = tonumber(fields[5] or 0), sold = tonumber(fields[6] or 0), granted = 0,
+  }
+  local drop = sale[d]
+  drop.overdue = not missing and (drop.state == 'open' or drop.state == 'paused') and is_over(drop.ends_ms, shard.ms)
+  if drop.overdue then drop.state = 'ended' end
+  drop.sells = drop.state == 'open' and shard.ms >= tonumber(drop.starts_ms)
+end
+
+-- The log's bound: what is appended and not acknowledged.
+local room = tonumber(ARGV[3]) - (shard.appended_orders - shard.acknowledged_orders)
+if shard.appended_bytes - shard.acknowledged_bytes + #data > tonumber(ARGV[4]) then room = 0 end
+
+local place = struct.pack('>I6I2I4', shard.ms, shard.sequence, shard.epoch)
+local results, picks, granted, count = {}, {}, 0, #requests / 32
+
+for index = 0, count - 1 do
+  local at = index * 32
+  local drop = sale[byte(requests, at + 31) + 1]
+  local user, key = sub(requests, at + 1, at + 16), sub(requests, at + 17, at + 24)
+  local result
+  if drop.missing then
+    result = 'x'
+  else
+    -- One pass over the user's record says what was granted under this key and how much the user owns.
+    local record, owned, found = drop.records[user], 0, nil
+    for r = 1, #record, 28 do
+      if sub(record, r + 12, r + 19) == key then found = r end
+      if byte(record, r + 26) < 4 then owned = owned + byte(record, r + 24) * 256 + byte(record, r + 25) end
+    end
+    local units = byte(requests, at + 29) * 256 + byte(requests, at + 30)
+    if found then
+      if sub(record, found + 20, found + 23) == sub(requests, at + 25, at + 28) then
+        result = 'r' .. sub(record, found, found + 27)
+      else
+        result = 'k'
+      end
+    elseif not drop.sells then
+      result = 'p'
+    elseif byte(requests, at + 32) == 1 then
+      result = 'c'
+    elseif owned + units > drop.limit then
+      result = 'l' .. struct.pack('>I4', owned)
+    elseif drop.available == 0 then
+      result = 's'
+    elseif drop.available < units then
+      result = 'i' .. struct.pack('>I4', drop.available)
+    elseif granted >= room then
+      result = 'b'
+    else
+      result = 'g'
+      granted = granted + 1
+      drop.granted = drop.granted + 1
+      drop.available = drop.available - units
+      drop.sold = drop.sold + units
+      local tail = char(math.floor(index / 256), index % 256)
+      picks[granted] = tail
+      -- Key, fingerprint and units stand in the record as they do in the request.
+      drop.records[user] = record .. place .. sub(requests, at + 17, at + 30) .. tail
+      drop.dirty[user] = true
+    end
+  end
+  results[index + 1] = result
+end
+
+local decided = {'decided', shard.epoch, shard.ms, shard.sequence, table.concat(results)}
+for d = 1, drops do
+  local drop = sale[d]
+  for _, field in ipairs({drop.state, drop.starts_ms, drop.ends_ms, drop.limit}) do decided[#decided + 1] = field end
+end
+
+if granted > 0 then
+  local chosen = granted == count and '' or table.concat(picks)
+  if not append_entry(shard, log_key, 'granted', data, chosen, granted) then return {'shard-recovering'} end
+  for d = 1, drops do
+    local drop = sale[d]
+    if drop.granted > 0 then
+      local writes = {}
+      for user in pairs(drop.dirty) do
+        writes[#writes + 1] = user
+        writes[#writes + 1] = drop.records[user]
+      end
+      redis.call('HSET', drop.users_key, unpack(writes))
+      touch_drop(shard, unsettled_key, drop.drop_key, {'available', drop.available, 'sold', drop.sold})
+      if drop.available == 0 then announce(shard, drop.drop_key) end
+    end
+  end
+end
+for d = 1, drops do
+  if sale[d].overdue and not close_by_clock(shard, log_key, unsettled_key, sale[d].drop_key) then
+    return {'shard-recovering'}
+  end
+end
+return decided

@@ -1,0 +1,32 @@
+-- Adds units to a drop, once per key: while it is scheduled, live, sold out or paused.
+--
+-- KEYS 5: meta, log, unsettled, timers, drop
+-- ARGV deadline_ms, floor_ms, data, key (hex), units, most units of a drop, most restocks of a drop
+-- RETURNS changed, unchanged, invalid-transition, key-reused, too-many, shard-recovering, past-deadline
+--   changed, unchanged, invalid-transition: epoch, clock, fields of the drop
+-- LOGS restocked
+--@include lib/enter
+--@include lib/change_drop
+--@include lib/drop_reply
+--@include lib/is_over
+--@include lib/has_sentinel
+local log_key, unsettled_key, timers_key, drop_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local key, units = 'restock:' .. ARGV[4], tonumber(ARGV[5])
+
+local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
+if not shard then return refusal end
+local drop = redis.call('HMGET', drop_key, 'state', 'ends_ms', 'total', 'available', 'restocks', key)
+local state = drop[1]
+if not (state and has_sentinel(unsettled_key) and has_sentinel(timers_key)) then return {'shard-recovering'} end
+if drop[6] then
+  if tonumber(drop[6]) ~= units then return {'key-reused'} end
+  return drop_reply('unchanged', shard, drop_key)
+end
+if not (state == 'open' or state == 'paused') or is_over(drop[2], shard.ms) then
+  return drop_reply('invalid-transition', shard, drop_key)
+end
+local total, restocks = tonumber(drop[3]) + units, tonumber(drop[5]) + 1
+if total > tonumber(ARGV[6]) or restocks > tonumber(ARGV[7]) then return {'too-many'} end
+
+return change_drop(shard, log_key, unsettled_key, drop_key, 'restocked', ARGV[3],
+  {'total', total, 'available', tonumber(drop[4]) + units, 'restocks', restocks, key, units})

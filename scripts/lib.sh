@@ -1,0 +1,212 @@
+# Shared by the scripts of this directory, which source it. It runs on bash 3.2 (macOS) and later.
+# shellcheck shell=bash
+
+RUST_INSTALLER="https://sh.rustup.rs"
+
+# say LINE…
+say() { printf '%s\n' "$@"; }
+
+# die LINE…
+die() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  [ $# = 0 ] || printf '       %s\n' "$@" >&2
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# need THING…: makes sure that things are there; installs those that are not, and says so before it does.
+# The things are: compiler curl git rust rust-tools redis java maven
+need() {
+  local thing missing=""
+  for thing in "$@"; do
+    is_there "$thing" || missing="$missing $thing"
+  done
+  # The names are words, so they are split here.
+  # shellcheck disable=SC2086
+  [ -z "$missing" ] || install $missing
+  for thing in "$@"; do
+    is_there "$thing" || die "$thing was installed, but it is still not found: $(describe "$thing")"
+    check_version "$thing"
+  done
+}
+
+describe() {
+  case $1 in
+    compiler) say "a C compiler (cc)" ;;
+    rust) say "Rust $(wanted_rust) or newer, by rustup ($RUST_INSTALLER)" ;;
+    rust-tools) say "rustfmt and clippy (rustup component add rustfmt clippy)" ;;
+    redis) say "Redis 7.0 or newer (redis-server)" ;;
+    java) say "a JDK, version 17 or newer (java)" ;;
+    maven) say "Maven (mvn)" ;;
+    *) say "$1" ;;
+  esac
+}
+
+is_there() {
+  case $1 in
+    # On macOS the commands are there even when what they need is not.
+    compiler) if [ "$(uname -s)" = Darwin ]; then xcode-select -p >/dev/null 2>&1; else have cc; fi ;;
+    rust) load_rust && have cargo ;;
+    rust-tools) cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 ;;
+    redis) have redis-server ;;
+    java) load_java && java_works ;;
+    maven) have mvn ;;
+    *) have "$1" ;;
+  esac
+}
+
+check_version() {
+  local wanted found
+  case $1 in
+    rust)
+      wanted=$(wanted_rust)
+      found=$(rustc --version | cut -d ' ' -f 2)
+      at_least "$wanted" "$found" || die "Rust $found is installed; Stampede needs $wanted or newer. Run: rustup update"
+      ;;
+    redis)
+      found=$(redis-server --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p')
+      at_least 7.0 "$found" || die "Redis $found is installed; Stampede needs 7.0 or newer."
+      ;;
+  esac
+}
+
+# at_least 1.90 1.95.0: whether the second version is the first or a later one.
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# The version that the workspace asks for.
+wanted_rust() { sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml; }
+
+# Rust may be installed without this shell having been told.
+load_rust() {
+  local env="${CARGO_HOME:-$HOME/.cargo}/env"
+  if ! have cargo && [ -f "$env" ]; then
+    # shellcheck source=/dev/null
+    . "$env"
+  fi
+}
+
+# Homebrew keeps its Java out of the way of the system's, which only says that there is none.
+load_java() {
+  local home
+  if [ "$(package_manager)" = brew ] && ! java_works; then
+    home="$(brew --prefix)/opt/openjdk@17/libexec/openjdk.jdk/Contents/Home"
+    if [ -d "$home" ]; then
+      export JAVA_HOME="$home" PATH="$home/bin:$PATH"
+    fi
+  fi
+}
+
+java_works() {
+  local version
+  version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1) || return 1
+  [ -n "$version" ] && [ "$version" -ge 17 ]
+}
+
+package_manager() {
+  if [ "$(uname -s)" = Darwin ]; then
+    if have brew; then say brew; else say none; fi
+  elif have apt-get; then
+    say apt-get
+  elif have dnf; then
+    say dnf
+  else
+    say none
+  fi
+}
+
+# packages_of THING: what the system's package manager calls it; nothing for what comes another way.
+packages_of() {
+  case "$(package_manager):$1" in
+    apt-get:compiler) say "gcc libc6-dev" ;;
+    dnf:compiler) say gcc ;;
+    apt-get:curl) say "curl ca-certificates" ;;
+    apt-get:redis) say redis-server ;;
+    # Newer releases of Fedora have Valkey in its place, and a package that gives it Redis's command names.
+    dnf:redis) if dnf -q list redis >/dev/null 2>&1; then say redis; else say valkey-compat-redis; fi ;;
+    apt-get:java)
+      # Debian 12 and Ubuntu have it by its version; where it is gone, the default is newer.
+      if apt-cache show openjdk-17-jdk-headless >/dev/null 2>&1; then
+        say openjdk-17-jdk-headless
+      else
+        say default-jdk-headless
+      fi
+      ;;
+    dnf:java) say java-devel ;;
+    brew:java) say openjdk@17 ;;
+    apt-get:rust-tools) say "rustfmt rust-clippy" ;;
+    dnf:rust-tools) say "rustfmt clippy" ;;
+    brew:compiler | *:rust | *:rust-tools) ;;
+    *) say "$1" ;;
+  esac
+}
+
+# install THING…
+install() {
+  local thing rest="" packages="" found
+  say "Missing:"
+  for thing in "$@"; do say "  $(describe "$thing")"; done
+
+  if [ "$(package_manager)" = apt-get ] && can_install; then
+    say "Running: apt-get update"
+    as_root apt-get update -qq
+  fi
+  for thing in "$@"; do
+    case $thing in
+      rust)
+        rest="$rest rust"
+        # Its installer comes by curl.
+        have curl || packages="$packages curl"
+        ;;
+      rust-tools) if have rustup || ! have cargo; then rest="$rest rust-tools"; else packages="$packages $thing"; fi ;;
+      *) packages="$packages $thing" ;;
+    esac
+  done
+  if [ -n "$packages" ]; then
+    can_install || die "Nothing was installed: that needs apt-get or dnf, as root or with sudo, or brew on macOS." \
+      "Install what is named above, and start this script again."
+    found=""
+    for thing in $packages; do
+      [ "$(package_manager):$thing" != brew:compiler ] || die "Run: xcode-select --install" "Then start this script again."
+      found="$found $(packages_of "$thing")"
+    done
+    # shellcheck disable=SC2086
+    install_packages $found
+  fi
+  case $rest in
+    *" rust "* | *" rust")
+      say "Running: the installer of rustup ($RUST_INSTALLER)"
+      curl --proto '=https' --tlsv1.2 -sSf "$RUST_INSTALLER" |
+        sh -s -- -y --quiet --no-modify-path --profile minimal --component rustfmt,clippy
+      load_rust
+      ;;
+    *rust-tools*)
+      say "Running: rustup component add rustfmt clippy"
+      rustup component add rustfmt clippy
+      ;;
+  esac
+}
+
+can_install() {
+  case "$(package_manager)" in
+    brew) ;;
+    none) return 1 ;;
+    *) [ "$(id -u)" = 0 ] || have sudo ;;
+  esac
+}
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# install_packages PACKAGE…: by the system's package manager.
+install_packages() {
+  say "Running: $(package_manager) install $*"
+  case "$(package_manager)" in
+    apt-get)
+      as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" </dev/null >/dev/null
+      ;;
+    dnf) as_root dnf install -y -q "$@" </dev/null ;;
+    brew) brew install --quiet "$@" </dev/null ;;
+  esac
+}
