@@ -38,7 +38,7 @@ describe() {
     rust) say "Rust $(wanted_rust) or newer, by rustup ($RUST_INSTALLER)" ;;
     rust-tools) say "rustfmt and clippy (rustup component add rustfmt clippy)" ;;
     redis) say "Redis 7.0 or newer (redis-server)" ;;
-    java) say "a JDK, version 17 or newer (java)" ;;
+    java) say "a JDK, version 17 or newer (java, javac)" ;;
     maven) say "Maven (mvn)" ;;
     *) say "$1" ;;
   esac
@@ -98,8 +98,10 @@ load_java() {
   fi
 }
 
+# A runtime alone will not do: the compiler must be there.
 java_works() {
   local version
+  javac -version >/dev/null 2>&1 || return 1
   version=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1) || return 1
   [ -n "$version" ] && [ "$version" -ge 17 ]
 }

@@ -148,7 +148,10 @@ mod tests {
     fn a_mongodb_address_names_its_database_and_never_shows_its_password() {
         let url: ArchiveUrl = "mongodb://me:s3cret@db1:27017,db2/shop?replicaSet=rs".parse().expect("valid");
         assert_eq!(format!("{url} {url:?}"), "mongodb://db1:27017,db2:27017/shop mongodb://db1:27017,db2:27017/shop");
-        assert_eq!(shown("mongodb+srv://me:s3cret@cluster.example.com/shop"), Ok("mongodb://cluster.example.com/shop".to_owned()));
+        assert_eq!(
+            shown("mongodb+srv://me:s3cret@cluster.example.com/shop"),
+            Ok("mongodb://cluster.example.com/shop".to_owned())
+        );
         assert_eq!(shown("mongodb://localhost"), Err(InvalidArchiveUrl::NoDatabase));
         assert_eq!(shown("mongodb://localhost/"), Err(InvalidArchiveUrl::NoDatabase));
         assert_eq!(shown("mongodb://me:s3c/ret@localhost/x"), Err(InvalidArchiveUrl::NotMongo));

@@ -9,6 +9,7 @@ mod connect;
 mod error;
 mod fold;
 mod mongo;
+mod opening;
 mod records;
 mod sqlite;
 
@@ -21,6 +22,7 @@ use stampede_domain::{
 pub use connect::{ArchiveUrl, InvalidArchiveUrl, connect};
 pub use error::ArchiveError;
 pub use mongo::MongoArchive;
+pub use opening::{OpenError, open_once};
 pub use records::{
     ArchivedOrder, CreateProduct, DefineDrop, DropCursor, DropRecord, DropStage, FactCursor, FactRange, OrderFilter,
     Refusal, RefusalReason, SchemaStatus, WindowChange,

@@ -1,8 +1,6 @@
 //! What goes into the archive and comes out of it, apart from facts.
 
-use stampede_domain::{
-    DropDefinition, DropId, Epoch, FactId, Order, Product, Timestamp, UserId, Window,
-};
+use stampede_domain::{DropDefinition, DropId, Epoch, FactId, Order, Product, Timestamp, UserId, Window};
 
 /// How an archive's schema compares with [`crate::SCHEMA_VERSION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

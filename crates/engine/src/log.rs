@@ -102,12 +102,18 @@ pub struct LogStatus {
 }
 
 impl Engine {
-    /// Entries that were delivered to this consumer before and not acknowledged, from the oldest on.
+    /// Entries that were delivered to this consumer before and not acknowledged, from the oldest behind `after` on.
     ///
     /// # Errors
     /// [`EngineError::Unavailable`] if Redis does not answer.
-    pub async fn read_pending(&self, shard: Shard, consumer: &str, limit: u64) -> Result<PendingClaim, EngineError> {
-        self.read_group(shard, consumer, "0", limit).await
+    pub async fn read_pending(
+        &self,
+        shard: Shard,
+        consumer: &str,
+        after: LogId,
+        limit: u64,
+    ) -> Result<PendingClaim, EngineError> {
+        self.read_group(shard, consumer, &after.to_string(), limit).await
     }
 
     /// Entries that nobody was given yet; they are pending under this consumer's name from now on. Does not wait for any.
@@ -169,6 +175,21 @@ impl Engine {
         let mut reply = self.shared.redis.change(&scripts::LOG_ACKNOWLEDGE, keys, args).await?;
         match reply.code {
             "acknowledged" => Ok(reply.fields.parse()?),
+            _ => Err(EngineError::ShardRecovering),
+        }
+    }
+
+    /// Forgets the names of consumers that are gone: without pending entries, and idle for `idle`. Returns how many.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence.
+    pub async fn forget_consumers(&self, shard: Shard, idle: Duration) -> Result<u64, EngineError> {
+        let k = &self.shared.handle(shard)?.keys;
+        let keys = vec![k.meta.clone(), k.log.clone()];
+        let args = vec![Value::from(crate::clock::millis(idle))];
+        let mut reply = self.shared.redis.change(&scripts::LOG_FORGET_CONSUMERS, keys, args).await?;
+        match reply.code {
+            "forgotten" => Ok(reply.fields.parse()?),
             _ => Err(EngineError::ShardRecovering),
         }
     }

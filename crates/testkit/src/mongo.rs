@@ -127,7 +127,9 @@ impl MongoServer {
             let ended = child.try_wait().ok().flatten();
             if ended.is_some() || Instant::now() > deadline {
                 let said = std::fs::read_to_string(&output_path).unwrap_or_default();
-                panic!("{kind} does not answer on port {port} ({ended:?}); set MONGODB_URL to use another. It said:\n{said}");
+                panic!(
+                    "{kind} does not answer on port {port} ({ended:?}); set MONGODB_URL to use another. It said:\n{said}"
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -148,7 +150,8 @@ fn docker_image() -> Option<String> {
 
 /// Splits a connection string around the name of its database.
 fn split_url(url: &str) -> (String, String) {
-    let (address, options) = url.split_once('?').map_or((url, String::new()), |(url, options)| (url, format!("?{options}")));
+    let (address, options) =
+        url.split_once('?').map_or((url, String::new()), |(url, options)| (url, format!("?{options}")));
     let after_scheme = address.find("://").map_or(0, |at| at + 3);
     let path = address[after_scheme..].find('/').map_or(address.len(), |at| after_scheme + at);
     (address[..path].to_owned(), options)

@@ -122,7 +122,7 @@ impl Proxy {
     pub fn refuse(&self, refuse: bool) {
         let mut listener = lock(&self.shared.listener);
         if refuse {
-            listener.take().map(close);
+            close(listener.take());
         } else if listener.is_none() {
             let _runtime = self.runtime.enter();
             *listener = Some(listen(self.port).expect("the proxy's port is still free"));
@@ -165,7 +165,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.acceptor.abort();
-        lock(&self.shared.listener).take().map(close);
+        close(lock(&self.shared.listener).take());
         self.cut();
     }
 }
@@ -282,8 +282,8 @@ fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-fn close(listener: TcpListener) {
-    if let Ok(listener) = listener.into_std() {
+fn close(listener: Option<TcpListener>) {
+    if let Some(Ok(listener)) = listener.map(TcpListener::into_std) {
         stop_listening(listener);
     }
 }

@@ -1,1 +1,54 @@
-//! The processes behind a sale: persister, recovery, timekeeper.
+//! The processes behind a sale: persister, recovery, timekeeper, opener.
+//!
+//! Each is a `step()` and a thin loop around it, so that tests drive steps. Any number of processes may run them at the same
+//! time: what one does not finish, another takes over.
+
+mod looping;
+mod metrics;
+mod opener;
+mod persister;
+mod recovery;
+mod settings;
+mod timekeeper;
+mod withdrawer;
+
+use std::sync::Arc;
+
+use stampede_archive::Archive;
+use stampede_engine::Engine;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+pub use metrics::describe_metrics;
+pub use opener::Opener;
+pub use persister::{PersistError, Persisted, Persister};
+pub use recovery::{Recovery, RecoveryError, RecoveryReport, RecoveryStep, Watchman};
+pub use settings::WorkerSettings;
+pub use timekeeper::Timekeeper;
+pub use withdrawer::{Withdrawer, Withdrawn};
+
+/// Starts all workers of one process. The task ends after `shutdown`, when each has finished its step and the persister has
+/// moved what is left of the log, within bounded time.
+pub fn spawn(
+    engine: Engine,
+    archive: Arc<dyn Archive>,
+    settings: WorkerSettings,
+    shutdown: CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut workers = JoinSet::new();
+        let persister = Persister::new(engine.clone(), Arc::clone(&archive), settings.clone());
+        workers.spawn(persister::run(persister, shutdown.clone()));
+        let watchman = Watchman::new(engine.clone(), Arc::clone(&archive), settings.clone());
+        workers.spawn(recovery::run(watchman, shutdown.clone()));
+        let timekeeper = Timekeeper::new(engine.clone(), Arc::clone(&archive), settings.clone());
+        workers.spawn(timekeeper::run(timekeeper, shutdown.clone()));
+        let opener = Opener::new(engine, archive, settings);
+        workers.spawn(opener::run(opener, shutdown));
+        while let Some(ended) = workers.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a worker stopped unexpectedly");
+            }
+        }
+    })
+}

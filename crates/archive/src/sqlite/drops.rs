@@ -44,7 +44,8 @@ pub(super) fn set_window(db: &Connection, id: &DropId, window: &Window) -> Resul
 }
 
 pub(super) fn one(db: &Connection, id: &DropId) -> Result<Option<DropRecord>, ArchiveError> {
-    let mut select = db.prepare_cached("SELECT definition, starts_at_ms, ends_at_ms, stage FROM drops WHERE id = ?1")?;
+    let mut select =
+        db.prepare_cached("SELECT definition, starts_at_ms, ends_at_ms, stage FROM drops WHERE id = ?1")?;
     Ok(select.query_row([id.as_str()], read).optional()?)
 }
 

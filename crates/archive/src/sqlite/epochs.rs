@@ -59,16 +59,14 @@ pub(super) fn close(db: &Connection, closing: &Closing) -> Result<Closing, Archi
         holes,
         closing.void,
     ])?;
-    let mut select = db.prepare_cached(
-        "SELECT epoch, base, through, holes, void FROM closings WHERE shard = ?1 AND epoch = ?2",
-    )?;
+    let mut select =
+        db.prepare_cached("SELECT epoch, base, through, holes, void FROM closings WHERE shard = ?1 AND epoch = ?2")?;
     Ok(select.query_row(params![closing.shard.number(), closing.epoch.0], |row| read(row, closing.shard))?)
 }
 
 pub(super) fn closings(db: &Connection, shard: Shard) -> Result<Vec<Closing>, ArchiveError> {
-    let mut select = db.prepare_cached(
-        "SELECT epoch, base, through, holes, void FROM closings WHERE shard = ?1 ORDER BY epoch",
-    )?;
+    let mut select =
+        db.prepare_cached("SELECT epoch, base, through, holes, void FROM closings WHERE shard = ?1 ORDER BY epoch")?;
     let closings = select.query_map([shard.number()], |row| read(row, shard))?;
     Ok(closings.collect::<Result<_, _>>()?)
 }

@@ -2,9 +2,7 @@
 
 use rusqlite::types::Type;
 use rusqlite::{Row, Statement};
-use stampede_domain::{
-    Epoch, Fact, FactBody, FactId, Fingerprint, Grant, KeyDigest, LogId, OrderId, Position, Shard,
-};
+use stampede_domain::{Epoch, Fact, FactBody, FactId, Fingerprint, Grant, KeyDigest, LogId, OrderId, Position, Shard};
 
 use super::columns::{Columns, sql_number};
 

@@ -118,9 +118,8 @@ pub(super) fn highest_log_id(db: &Connection, shard: Shard) -> Result<Option<Log
     let mut highest = None;
     let mut below = i64::MAX;
     loop {
-        let last = last_before.query_row(params![shard.number(), below], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-        });
+        let last = last_before
+            .query_row(params![shard.number(), below], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)));
         let Some((epoch, id)) = last.optional()? else { return Ok(highest) };
         highest = highest.max(fact_rows::log_id(&id));
         below = epoch;

@@ -22,8 +22,8 @@ use stampede_domain::{
 };
 
 use crate::{
-    Archive, ArchiveError, ArchivedOrder, CreateProduct, DefineDrop, DropCursor, DropRecord, DropStage,
-    FactCursor, FactRange, OrderFilter, Refusal, SchemaStatus, WindowChange,
+    Archive, ArchiveError, ArchivedOrder, CreateProduct, DefineDrop, DropCursor, DropRecord, DropStage, FactCursor,
+    FactRange, OrderFilter, Refusal, SchemaStatus, WindowChange,
 };
 use connections::Connections;
 

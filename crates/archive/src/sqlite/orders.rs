@@ -73,7 +73,11 @@ fn grants(
 }
 
 /// The orders of those facts that count.
-fn counting(db: &Connection, mut facts: Vec<Fact>, closings: &mut Closings) -> Result<Vec<ArchivedOrder>, ArchiveError> {
+fn counting(
+    db: &Connection,
+    mut facts: Vec<Fact>,
+    closings: &mut Closings,
+) -> Result<Vec<ArchivedOrder>, ArchiveError> {
     learn(db, &facts, closings)?;
     facts.retain(|fact| closings.count(fact));
     Ok(fold::confirmed(facts))

@@ -1,8 +1,8 @@
 //! Things to put into an archive.
 
 use stampede_domain::{
-    CancelledBy, DropDefinition, DropId, Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId, Mode, Money, OrderId,
-    Position, Product, Shard, Sku, Timestamp, UserId, Window, Withdrawal,
+    CancelledBy, DropDefinition, DropId, Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId, Mode, Money,
+    OrderId, Position, Product, Shard, Sku, Timestamp, UserId, Window, Withdrawal,
 };
 
 /// A time in 2025 and the log's clock in these tests: so many milliseconds after it.

@@ -16,15 +16,14 @@ fn ids(records: &[DropRecord]) -> Vec<&str> {
 
 pub async fn a_drop_is_defined_once(archive: &dyn Archive) {
     archive.create_product(&product("AIR-1", 0)).await.expect("created");
-    let definition = DropDefinition {
-        durability: Some(Durability::Memory),
-        ..drop_of("AIR-1", "demo", window(0, Some(1_001)))
-    };
+    let definition =
+        DropDefinition { durability: Some(Durability::Memory), ..drop_of("AIR-1", "demo", window(0, Some(1_001))) };
     define(archive, &definition).await;
     let record = DropRecord { window: definition.window, stage: DropStage::Defined, definition: definition.clone() };
     assert_eq!(archive.drop_record(&definition.id).await.expect("read"), Some(record.clone()));
 
-    for again in [definition.clone(), drop_of("AIR-1", "demo", window(5_000, None)), drop_of("NONE", "demo", window(0, None))]
+    for again in
+        [definition.clone(), drop_of("AIR-1", "demo", window(5_000, None)), drop_of("NONE", "demo", window(0, None))]
     {
         let answer = archive.define_drop(&again).await.expect("answered");
         assert_eq!(answer, DefineDrop::Exists(Box::new(record.clone())));

@@ -111,9 +111,8 @@ pub async fn every_kind_of_fact_comes_back_as_it_went_in(archive: &dyn Archive) 
 }
 
 pub async fn a_large_batch_is_inserted_whole(archive: &dyn Archive) {
-    let granted: Vec<Fact> = (0..5_000u16)
-        .map(|n| grant(Place(1, 1, 1 + u64::from(n / 1_000), n % 1_000), &format!("auth0|{n}")))
-        .collect();
+    let granted: Vec<Fact> =
+        (0..5_000u16).map(|n| grant(Place(1, 1, 1 + u64::from(n / 1_000), n % 1_000), &format!("auth0|{n}"))).collect();
     insert(archive, &granted).await;
     let withdrawn = cancellation(Place(1, 1, 6, 0), &granted[4_321]);
     insert(archive, &[&granted[..], &[withdrawn]].concat()).await;

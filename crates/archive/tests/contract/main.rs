@@ -4,6 +4,7 @@ mod data;
 mod drops;
 mod epochs;
 mod facts;
+mod mongo_documents;
 mod orders;
 mod products;
 mod reading;

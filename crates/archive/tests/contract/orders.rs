@@ -71,8 +71,7 @@ pub async fn an_order_that_does_not_count_is_invisible(archive: &dyn Archive) {
     assert_eq!(archive.facts(shard(1), ALL_FACTS, None, 10).await.expect("read").len(), 5, "facts() shows them all");
 }
 
-const ALL_FACTS: stampede_archive::FactRange =
-    stampede_archive::FactRange { from_epoch: Epoch(0), beyond_number: 0 };
+const ALL_FACTS: stampede_archive::FactRange = stampede_archive::FactRange { from_epoch: Epoch(0), beyond_number: 0 };
 
 pub async fn a_cancellation_that_does_not_count_changes_nothing(archive: &dyn Archive) {
     let (kept, cancelled) = (grant(Place(1, 1, 3, 0), "ann"), grant(Place(1, 1, 3, 1), "ann"));
@@ -128,9 +127,11 @@ fn is_of(fact: &Fact, user: &str) -> bool {
 
 pub async fn orders_of_a_user_and_a_drop_are_those_of_both(archive: &dyn Archive) {
     let of_drop = |number, user, drop_id: &str| Fact { drop_id: id(drop_id), ..grant(Place(1, 1, number, 0), user) };
-    let facts = [of_drop(1, "ann", "one"), of_drop(2, "ann", "two"), of_drop(3, "bob", "one"), of_drop(4, "ann", "one")];
+    let facts =
+        [of_drop(1, "ann", "one"), of_drop(2, "ann", "two"), of_drop(3, "bob", "one"), of_drop(4, "ann", "one")];
     insert(archive, &facts).await;
-    let filter = |user: Option<&str>, drop_id: Option<&str>| OrderFilter { user_id: user.map(id), drop_id: drop_id.map(id) };
+    let filter =
+        |user: Option<&str>, drop_id: Option<&str>| OrderFilter { user_id: user.map(id), drop_id: drop_id.map(id) };
     for (filter, expected) in [
         (filter(Some("ann"), Some("one")), &[3, 0][..]),
         (filter(None, Some("one")), &[3, 2, 0]),

@@ -80,7 +80,7 @@ impl Subject {
         }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         match &self.address {
             Address::Sqlite(dir) => format!("sqlite:{}", dir.path().join("new/archive.db").display()),
             Address::Mongo(url) => url.clone(),

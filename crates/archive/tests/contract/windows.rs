@@ -128,9 +128,7 @@ pub async fn windows_that_grow_towards_each_other_at_once_never_overlap(archive:
 pub async fn a_drop_without_a_kept_window_has_none_to_change(archive: &dyn Archive) {
     with_products(archive, &["AIR-1"]).await;
     let (sku, first): (Sku, DropId) = (id("AIR-1"), id("a"));
-    let change = || async {
-        archive.change_window(&sku, &first, &window(5, None)).await.expect("answered")
-    };
+    let change = || async { archive.change_window(&sku, &first, &window(5, None)).await.expect("answered") };
     assert_eq!(change().await, WindowChange::NotKept);
     assert_eq!(define(archive, "a", 0, None).await, DefineDrop::Defined);
     archive.release_window(&sku, &first).await.expect("released");

@@ -1,0 +1,54 @@
+//! Every route, in one table.
+
+use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::observe::Observe;
+use crate::state::ApiState;
+use crate::{drops, health, openapi, orders, page, products, sale_status, sessions};
+
+const PREFIX: &str = "/api/v1";
+const PLACE_ORDER: &str = "/api/v1/orders";
+const DOCUMENT: &str = "/api/v1/openapi.json";
+const DOCS: &str = "/docs";
+
+/// The routes with their descriptions.
+pub(crate) fn table() -> OpenApiRouter<ApiState> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(sessions::create_session))
+        .routes(routes!(sessions::get_session, sessions::delete_session))
+        .routes(routes!(products::create_product, products::list_products))
+        .routes(routes!(products::get_product))
+        .routes(routes!(sale_status::get_sale_status))
+        .routes(routes!(drops::create_drop, drops::list_drops))
+        .routes(routes!(drops::get_drop, drops::amend_drop))
+        .routes(routes!(drops::get_stock))
+        .routes(routes!(drops::pause_drop))
+        .routes(routes!(drops::resume_drop))
+        .routes(routes!(drops::close_drop))
+        .routes(routes!(drops::cancel_drop))
+        .routes(routes!(drops::restock_drop))
+        .routes(routes!(orders::place_order, orders::list_orders))
+        .routes(routes!(orders::get_order, orders::cancel_order));
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(health::get_health))
+        .routes(routes!(health::get_readiness))
+        .routes(routes!(page::get_problem_page))
+        .nest(PREFIX, api)
+}
+
+/// Everything that the main listener answers.
+pub fn router(state: ApiState) -> Router {
+    let (routes, document) = table().split_for_parts();
+    let others = [DOCUMENT.to_owned(), DOCS.to_owned(), format!("{DOCS}/"), format!("{DOCS}/{{*rest}}")];
+    let templates: Vec<String> = document.paths.paths.keys().cloned().chain(others).collect();
+    let observe = Observe::new(state.settings(), templates.into_iter(), PLACE_ORDER);
+    routes
+        .merge(SwaggerUi::new(DOCS).url(DOCUMENT, document))
+        .fallback(page::not_found)
+        .method_not_allowed_fallback(page::method_not_allowed)
+        .layer(observe)
+        .with_state(state)
+}

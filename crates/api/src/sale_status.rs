@@ -1,0 +1,98 @@
+//! What a shop's page asks for again and again while it waits.
+
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use stampede_domain::Sku;
+use utoipa::ToSchema;
+
+use crate::extract::PathId;
+use crate::openapi::problems;
+use crate::problem::Problem;
+use crate::state::ApiState;
+use crate::view::{CACHE_FOR_A_SECOND, MoneyDocument};
+
+/// The drop of a product to show: the one that sells, else the next that will, else the last that did.
+#[derive(ToSchema)]
+#[schema(as = SaleStatus)]
+#[expect(dead_code, reason = "it describes what the snapshots write")]
+struct SaleStatusDocument {
+    drop_id: String,
+    sku: String,
+    /// `scheduled`, `live`, `sold_out`, `ended`, `paused` or `cancelled`.
+    #[schema(example = "live")]
+    phase: String,
+    #[schema(format = DateTime)]
+    starts_at: String,
+    /// Null: until it is closed.
+    #[schema(format = DateTime, required = true)]
+    ends_at: Option<String>,
+    available: u64,
+    total: u64,
+    limit_per_user: u32,
+    price: MoneyDocument,
+    /// Rises with each change.
+    version: u64,
+    /// When the stock was so, by the clock that decides.
+    #[schema(format = DateTime)]
+    as_of: String,
+    /// What the clock that decides says now: count down by it, not by the browser's.
+    #[schema(format = DateTime)]
+    server_time: String,
+}
+
+problems!(StatusProblems: NotFound, ShardRecovering, Unavailable);
+
+/// Shows the sale of a product.
+#[utoipa::path(
+    get, path = "/products/{sku}/sale-status", tag = "products",
+    params(
+        ("sku" = String, Path, description = "The product's sku"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the answer before"),
+    ),
+    responses(
+        (status = 200, description = "The sale", body = SaleStatusDocument, headers(("ETag" = String, description = "From `version` and `phase`"))),
+        (status = 304, description = "Nothing has changed"),
+        StatusProblems,
+    ),
+)]
+pub(crate) async fn get_sale_status(
+    State(state): State<ApiState>,
+    PathId(sku): PathId<Sku>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let status = state.snapshots().sale_status(&sku).await?;
+    let unchanged = headers.get(IF_NONE_MATCH).is_some_and(|asked| matches(asked, &status.etag));
+    let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { status.body().into_response() };
+    let answer = response.headers_mut();
+    if !unchanged {
+        answer.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    answer.insert(ETAG, status.etag.clone());
+    answer.insert(CACHE_CONTROL, CACHE_FOR_A_SECOND);
+    Ok(response)
+}
+
+/// Whether one of the entity tags that the client has is this one; weak ones compare as strong ones do (RFC 9110, 13.1.2).
+fn matches(asked: &HeaderValue, etag: &HeaderValue) -> bool {
+    let (Ok(asked), Ok(etag)) = (asked.to_str(), etag.to_str()) else { return false };
+    asked.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_in_what_the_client_has() {
+        let etag = HeaderValue::from_static("\"7-live-a\"");
+        let matches = |asked: &'static str| super::matches(&HeaderValue::from_static(asked), &etag);
+        for asked in ["\"7-live-a\"", "W/\"7-live-a\"", "\"6-live-a\", \"7-live-a\"", "*"] {
+            assert!(matches(asked), "{asked}");
+        }
+        for asked in ["", "7-live-a", "\"7-live\"", "\"7-sold_out-a\""] {
+            assert!(!matches(asked), "{asked}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Facts: inserting them, and reading them in the order of the log.
+
+use std::collections::HashMap;
+
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::ReadConcern;
+use stampede_domain::{Epoch, Fact, FactId, LogId, Shard};
+
+use super::client::Collections;
+use super::documents::{Fields, collect, limit as to_limit};
+use super::errors::{Cause, failures};
+use super::fact_documents::{fact_id, read, write};
+use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
+
+/// How many facts one query reads again, so that its list of ids stays far below the limit of a document.
+const REREAD: usize = 1_000;
+
+/// Inserts all facts that can be. A duplicate is looked at again: it is a success if what is there is the same fact.
+pub(super) async fn insert(collections: &Collections, facts: &[Fact]) -> Result<Vec<Refusal>, ArchiveError> {
+    let mut refusals = Vec::new();
+    let mut places = Vec::with_capacity(facts.len());
+    let mut documents = Vec::with_capacity(facts.len());
+    for (index, fact) in facts.iter().enumerate() {
+        if let Some(why) = accept::rejection(fact) {
+            refusals.push(refusal(facts, index, RefusalReason::Rejected(why.to_owned())));
+        } else {
+            places.push(index);
+            documents.push(write(fact)?);
+        }
+    }
+    if documents.is_empty() {
+        return Ok(refusals);
+    }
+    let failed = match collections.facts.insert_many(&documents).ordered(false).await {
+        Ok(_) => Vec::new(),
+        Err(error) => failures(error)?,
+    };
+    let mut duplicates = Vec::new();
+    for failure in failed {
+        // An index beyond what was sent cannot be; all facts are given again then.
+        let Some(&index) = places.get(failure.index) else {
+            return Err(ArchiveError::Unavailable("MongoDB: an error of a document that was not sent".to_owned()));
+        };
+        match failure.cause {
+            Cause::Duplicate => duplicates.push(index),
+            Cause::Rejected(why) => refusals.push(refusal(facts, index, RefusalReason::Rejected(why))),
+        }
+    }
+    for chunk in duplicates.chunks(REREAD) {
+        let stored = stored(collections, chunk.iter().map(|index| &facts[*index])).await?;
+        let differs = |index: &&usize| stored.get(&facts[**index].id()) != Some(&facts[**index]);
+        refusals.extend(chunk.iter().filter(differs).map(|index| refusal(facts, *index, RefusalReason::Conflict)));
+    }
+    refusals.sort_unstable_by_key(|refusal| refusal.index);
+    Ok(refusals)
+}
+
+fn refusal(facts: &[Fact], index: usize, reason: RefusalReason) -> Refusal {
+    Refusal { fact: facts[index].id(), index, reason }
+}
+
+/// The facts that have the ids of these. What is there and cannot be read is another fact, so it is left out.
+///
+/// Read as the primary has them now. That they are durable is known from the insert: it failed to add to them, so the
+/// server waited for the majority to have everything up to that moment, and reported no write-concern error.
+async fn stored(
+    collections: &Collections,
+    facts: impl Iterator<Item = &Fact>,
+) -> Result<HashMap<FactId, Fact>, ArchiveError> {
+    let ids: Vec<Bson> = facts.map(|fact| fact_id(fact.id())).collect();
+    let find = collections.facts.find(doc! { "_id": { "$in": ids } }).read_concern(ReadConcern::local());
+    let stored = collect(find, |document| Ok(read(document).ok())).await?;
+    Ok(stored.into_iter().flatten().map(|fact| (fact.id(), fact)).collect())
+}
+
+/// Reads epoch by epoch: a shard's index is then entered once for each, however many entries lie below the range.
+pub(super) async fn range(
+    collections: &Collections,
+    shard: Shard,
+    range: FactRange,
+    after: Option<FactCursor>,
+    limit: usize,
+) -> Result<Vec<Fact>, ArchiveError> {
+    let mut facts = Vec::new();
+    let mut from = after.map_or(range.from_epoch, |after| after.epoch.max(range.from_epoch));
+    while facts.len() < limit {
+        let Some(epoch) = first_epoch(collections, shard, from).await? else { break };
+        let (number, index) = range.start_in(epoch, after);
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let filter = doc! {
+            "shard": i32::from(shard.number()),
+            "epoch": i64::from(epoch.0),
+            // The index is entered at the number; the rest of its entry, at most 1,024 facts, is passed over.
+            "number": { "$gte": number },
+            "$or": [{ "number": { "$gt": number } }, { "index": { "$gt": i32::from(index) } }],
+        };
+        let in_order = doc! { "shard": 1, "epoch": 1, "number": 1, "index": 1 };
+        let find = collections.facts.find(filter).sort(in_order).limit(to_limit(limit - facts.len()));
+        facts.extend(collect(find, read).await?);
+        let Some(later) = epoch.0.checked_add(1) else { break };
+        from = Epoch(later);
+    }
+    Ok(facts)
+}
+
+/// The first epoch, from `from` on, of which the shard has facts.
+async fn first_epoch(collections: &Collections, shard: Shard, from: Epoch) -> Result<Option<Epoch>, ArchiveError> {
+    let filter = doc! { "shard": i32::from(shard.number()), "epoch": { "$gte": i64::from(from.0) } };
+    let find = collections.facts.find_one(filter).sort(doc! { "shard": 1, "epoch": 1, "number": 1, "index": 1 });
+    let first: Option<Document> = find.projection(doc! { "epoch": 1 }).await?;
+    first.map(|fact| Fields::of(&fact, "fact").number("epoch").map(Epoch)).transpose()
+}
+
+/// Within an epoch log ids rise with the entries' numbers, but the facts of a cut-off primary may have later ones than
+/// those of the epochs after it: so the last fact of every epoch is looked at.
+pub(super) async fn highest_log_id(collections: &Collections, shard: Shard) -> Result<Option<LogId>, ArchiveError> {
+    let mut highest = None;
+    let mut below = i64::MAX;
+    loop {
+        let filter = doc! { "shard": i32::from(shard.number()), "epoch": { "$lt": below } };
+        let last = doc! { "shard": -1, "epoch": -1, "number": -1, "index": -1 };
+        let find = collections.facts.find_one(filter).sort(last).projection(doc! { "epoch": 1, "log_id": 1 });
+        let Some(fact) = find.await? else { return Ok(highest) };
+        let fields = Fields::of(&fact, "fact");
+        highest = highest.max(Some(fields.parsed("log_id")?));
+        below = fields.number("epoch")?;
+    }
+}

@@ -1,0 +1,101 @@
+//! Orders, folded from the facts that count.
+
+use mongodb::bson::{Bson, doc};
+use stampede_domain::{Fact, OrderId};
+
+use super::client::Collections;
+use super::documents::{collect, limit as to_limit, uuid};
+use super::epochs;
+use super::fact_documents::{GRANTED, read};
+use crate::fold::{self, Closings};
+use crate::{ArchiveError, ArchivedOrder, OrderFilter};
+
+/// How many orders' withdrawals one query looks for.
+const WITHDRAWALS_OF: usize = 1_000;
+
+pub(super) async fn one(collections: &Collections, id: OrderId) -> Result<Option<ArchivedOrder>, ArchiveError> {
+    let found = collections.facts.find_one(doc! { "_id": uuid(id) }).await?;
+    let fact = found.map(read).transpose()?;
+    let mut closings = Closings::default();
+    let mut orders = counting(collections, fact.into_iter().collect(), &mut closings).await?;
+    fold_status(collections, &mut orders, &mut closings).await?;
+    Ok(orders.pop())
+}
+
+/// Reads on until the page is full: facts that do not count may lie in between.
+pub(super) async fn page(
+    collections: &Collections,
+    filter: &OrderFilter,
+    before: Option<OrderId>,
+    limit: usize,
+) -> Result<Vec<ArchivedOrder>, ArchiveError> {
+    let mut closings = Closings::default();
+    let mut orders: Vec<ArchivedOrder> = Vec::new();
+    let mut before = before;
+    while orders.len() < limit {
+        let wanted = limit - orders.len();
+        let facts = grants(collections, filter, before, wanted).await?;
+        let exhausted = facts.len() < wanted;
+        before = facts.last().and_then(Fact::order).map(|order| order.id);
+        orders.extend(counting(collections, facts, &mut closings).await?);
+        if exhausted {
+            break;
+        }
+    }
+    fold_status(collections, &mut orders, &mut closings).await?;
+    Ok(orders)
+}
+
+async fn grants(
+    collections: &Collections,
+    filter: &OrderFilter,
+    before: Option<OrderId>,
+    limit: usize,
+) -> Result<Vec<Fact>, ArchiveError> {
+    // The partial indexes are of use only to a query that names the kind.
+    let mut query = doc! { "kind": GRANTED };
+    if let Some(user_id) = &filter.user_id {
+        query.insert("user_id", user_id.as_str());
+    }
+    if let Some(drop_id) = &filter.drop_id {
+        query.insert("drop_id", drop_id.as_str());
+    }
+    if let Some(before) = before {
+        query.insert("_id", doc! { "$lt": uuid(before) });
+    }
+    collect(collections.facts.find(query).sort(doc! { "_id": -1 }).limit(to_limit(limit)), read).await
+}
+
+/// The orders of those facts that count.
+async fn counting(
+    collections: &Collections,
+    mut facts: Vec<Fact>,
+    closings: &mut Closings,
+) -> Result<Vec<ArchivedOrder>, ArchiveError> {
+    learn(collections, &facts, closings).await?;
+    facts.retain(|fact| closings.count(fact));
+    Ok(fold::confirmed(facts))
+}
+
+async fn fold_status(
+    collections: &Collections,
+    orders: &mut [ArchivedOrder],
+    closings: &mut Closings,
+) -> Result<(), ArchiveError> {
+    let mut withdrawals = Vec::new();
+    for chunk in orders.chunks(WITHDRAWALS_OF) {
+        let ids: Vec<Bson> = chunk.iter().map(|archived| uuid(archived.order.id)).collect();
+        let find = collections.facts.find(doc! { "details.order_id": { "$in": ids } });
+        withdrawals.extend(collect(find, read).await?);
+    }
+    learn(collections, &withdrawals, closings).await?;
+    fold::withdraw(orders, &withdrawals, closings);
+    Ok(())
+}
+
+async fn learn(collections: &Collections, facts: &[Fact], closings: &mut Closings) -> Result<(), ArchiveError> {
+    for shard in closings.unknown_shards(facts) {
+        closings.learn(shard, epochs::closings(collections, shard).await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What the workers count. Names, help texts and units are here and nowhere else.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use stampede_domain::Shard;
+use stampede_engine::LogStatus;
+
+const ARCHIVED_FACTS: &str = "stampede_archived_facts_total";
+const ARCHIVE_BATCH_FACTS: &str = "stampede_archive_batch_facts";
+const ARCHIVE_FAILURES: &str = "stampede_archive_failures_total";
+const REFUSED_FACTS: &str = "stampede_refused_facts_total";
+const LOST_ENTRIES: &str = "stampede_log_lost_entries_total";
+const BACKLOG_ORDERS: &str = "stampede_log_backlog_orders";
+const BACKLOG_BYTES: &str = "stampede_log_backlog_bytes";
+const LOG_AGE: &str = "stampede_log_oldest_age_seconds";
+const RECOVERIES: &str = "stampede_recoveries_total";
+const FENCED: &str = "stampede_shard_fenced";
+const CLOCK_SKEW: &str = "stampede_redis_clock_skew_seconds";
+const TIMERS_LATE: &str = "stampede_timer_late_seconds";
+
+/// Tells the recorder what the workers' metrics mean; once per process, after the recorder was installed.
+pub fn describe_metrics() {
+    describe_counter!(ARCHIVED_FACTS, Unit::Count, "Facts that the archive acknowledged.");
+    describe_histogram!(ARCHIVE_BATCH_FACTS, Unit::Count, "Facts in one batch to the archive.");
+    describe_counter!(ARCHIVE_FAILURES, Unit::Count, "Batches that the archive could not take at the time.");
+    describe_counter!(REFUSED_FACTS, Unit::Count, "Facts that the archive refuses for good, or that cannot be read.");
+    describe_counter!(LOST_ENTRIES, Unit::Count, "Pending log entries that no longer exist. Must stay 0.");
+    describe_gauge!(BACKLOG_ORDERS, Unit::Count, "Orders in a shard's log that are not archived yet.");
+    describe_gauge!(BACKLOG_BYTES, Unit::Bytes, "Payload in a shard's log that is not archived yet.");
+    describe_gauge!(LOG_AGE, Unit::Seconds, "Age of the oldest entry of a shard's log.");
+    describe_counter!(RECOVERIES, Unit::Count, "Recoveries of a shard, by outcome.");
+    describe_gauge!(FENCED, Unit::Count, "1 while a shard waits for its recovery.");
+    describe_gauge!(CLOCK_SKEW, Unit::Seconds, "Redis's clock minus this machine's.");
+    describe_histogram!(TIMERS_LATE, Unit::Seconds, "How late a timer fired.");
+}
+
+pub(crate) fn archived(facts: usize) {
+    counter!(ARCHIVED_FACTS).increment(facts as u64);
+    histogram!(ARCHIVE_BATCH_FACTS).record(facts as f64);
+}
+
+pub(crate) fn archive_failed() {
+    counter!(ARCHIVE_FAILURES).increment(1);
+}
+
+pub(crate) fn refused(facts: usize) {
+    counter!(REFUSED_FACTS).increment(facts as u64);
+}
+
+pub(crate) fn lost_entries(entries: usize) {
+    counter!(LOST_ENTRIES).increment(entries as u64);
+}
+
+pub(crate) fn log_status(shard: Shard, status: &LogStatus) {
+    let age_ms = status.oldest_ms.map_or(0, |oldest| status.now_ms.saturating_sub(oldest));
+    gauge!(BACKLOG_ORDERS, "shard" => shard.to_string()).set(status.backlog_orders as f64);
+    gauge!(BACKLOG_BYTES, "shard" => shard.to_string()).set(status.backlog_bytes as f64);
+    gauge!(LOG_AGE, "shard" => shard.to_string()).set(age_ms as f64 / 1e3);
+}
+
+pub(crate) fn clock_skew(skew_ms: i64) {
+    gauge!(CLOCK_SKEW).set(skew_ms as f64 / 1e3);
+}
+
+pub(crate) fn recovery(outcome: &'static str) {
+    counter!(RECOVERIES, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn fenced(shard: Shard, fenced: bool) {
+    gauge!(FENCED, "shard" => shard.to_string()).set(f64::from(u8::from(fenced)));
+}
+
+pub(crate) fn timer_late(late_ms: i64) {
+    histogram!(TIMERS_LATE).record(late_ms.max(0) as f64 / 1e3);
+}

@@ -1,0 +1,110 @@
+//! What a recovery builds on.
+
+use stampede_archive::{Archive, FactCursor, FactRange};
+use stampede_domain::{Closing, Epoch};
+use stampede_engine::RecoveryGuard;
+
+use super::RecoveryError;
+
+/// Facts that one read of the archive takes.
+const FACTS_AT_ONCE: usize = 5_000;
+
+/// Reads the facts beyond Redis's last entry and says which entries will be applied: those that count and that the archive
+/// has whole. Between them are holes.
+pub(super) async fn plan_closing(
+    archive: &dyn Archive,
+    guard: &RecoveryGuard,
+    base: u64,
+    counted: impl Fn(Epoch, u64) -> bool,
+) -> Result<Closing, RecoveryError> {
+    let range = FactRange { from_epoch: Epoch(0), beyond_number: base };
+    let mut entries = Entries { through: base, holes: Vec::new(), current: None };
+    let mut after = None;
+    loop {
+        let facts = archive.facts(guard.shard, range, after, FACTS_AT_ONCE).await?;
+        let Some(last) = facts.last() else { break };
+        after = Some(FactCursor { epoch: last.epoch, number: last.number, index: last.position.index });
+        for fact in facts.iter().filter(|fact| counted(fact.epoch, fact.number)) {
+            entries.add(fact.epoch, fact.number, fact.entry_facts)?;
+        }
+    }
+    entries.finish_current();
+    Ok(Closing {
+        shard: guard.shard,
+        epoch: guard.epoch,
+        base,
+        through: entries.through,
+        holes: entries.holes,
+        void: false,
+    })
+}
+
+/// The entries seen so far, in order of their numbers.
+struct Entries {
+    through: u64,
+    holes: Vec<std::ops::RangeInclusive<u64>>,
+    current: Option<Current>,
+}
+
+/// The entry whose facts are being counted.
+struct Current {
+    epoch: Epoch,
+    number: u64,
+    expected: u16,
+    seen: u16,
+}
+
+impl Entries {
+    fn add(&mut self, epoch: Epoch, number: u64, expected: u16) -> Result<(), RecoveryError> {
+        match &mut self.current {
+            Some(current) if current.epoch == epoch && current.number == number => current.seen += 1,
+            Some(current) if number <= current.number => {
+                let text =
+                    format!("entry {number} of epoch {epoch} and entry {} of epoch {}", current.number, current.epoch);
+                return Err(RecoveryError::Contradiction(text));
+            }
+            _ => {
+                self.finish_current();
+                self.current = Some(Current { epoch, number, expected, seen: 1 });
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_current(&mut self) {
+        let Some(current) = self.current.take().filter(|current| current.seen == current.expected) else { return };
+        if current.number > self.through + 1 {
+            self.holes.push(self.through + 1..=current.number - 1);
+        }
+        self.through = current.number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(facts: &[(u64, u16)]) -> (u64, Vec<std::ops::RangeInclusive<u64>>) {
+        let mut entries = Entries { through: 10, holes: Vec::new(), current: None };
+        for (number, expected) in facts {
+            entries.add(Epoch(1), *number, *expected).expect("ascending");
+        }
+        entries.finish_current();
+        (entries.through, entries.holes)
+    }
+
+    #[test]
+    fn missing_and_partial_entries_are_holes() {
+        assert_eq!(closed(&[]), (10, vec![]));
+        assert_eq!(closed(&[(11, 1), (12, 2), (12, 2)]), (12, vec![]));
+        assert_eq!(closed(&[(11, 1), (12, 2), (14, 1)]), (14, vec![12..=13]), "12 is half there, 13 not at all");
+        assert_eq!(closed(&[(11, 1), (12, 2)]), (11, vec![]), "what is not applied at the end is no hole but beyond");
+    }
+
+    #[test]
+    fn one_number_in_two_epochs_is_a_contradiction() {
+        let mut entries = Entries { through: 0, holes: Vec::new(), current: None };
+        entries.add(Epoch(1), 5, 1).expect("first");
+        assert!(entries.add(Epoch(2), 5, 1).is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! Watching for fences, and deciding who recovers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use stampede_archive::Archive;
+use stampede_domain::Shard;
+use stampede_engine::{Engine, EngineError, ShardInspection};
+use tokio_util::sync::CancellationToken;
+
+use super::{Recovery, RecoveryError, RecoveryReport};
+use crate::WorkerSettings;
+use crate::looping::Pause;
+use crate::metrics;
+
+/// Looks after the fences of all shards.
+pub struct Watchman {
+    engine: Engine,
+    archive: Arc<dyn Archive>,
+    settings: WorkerSettings,
+    /// Shards that another process is recovering, where it stood, and since when it stands there.
+    others: HashMap<Shard, (ShardInspection, Instant, Duration)>,
+}
+
+impl Watchman {
+    /// A watchman for all shards of the engine's deployment.
+    pub fn new(engine: Engine, archive: Arc<dyn Archive>, settings: WorkerSettings) -> Self {
+        Self { engine, archive, settings, others: HashMap::new() }
+    }
+
+    /// Looks at every shard once and recovers those that wait for it. Returns what was recovered.
+    ///
+    /// # Errors
+    /// The first shard's failure that was not a mere race; the other shards were looked at all the same.
+    pub async fn step(&mut self) -> Result<Vec<(Shard, RecoveryReport)>, RecoveryError> {
+        let (mut recovered, mut failed) = (Vec::new(), None);
+        for shard in self.engine.shards() {
+            match self.look_at(shard).await {
+                Ok(report) => recovered.extend(report.map(|report| (shard, report))),
+                Err(RecoveryError::Engine(EngineError::Superseded)) => metrics::recovery("superseded"),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(recovered),
+        }
+    }
+
+    async fn look_at(&mut self, shard: Shard) -> Result<Option<RecoveryReport>, RecoveryError> {
+        let inspection = self.engine.inspect_shard(shard).await?;
+        metrics::fenced(shard, !inspection.is_trusted());
+        if inspection.is_trusted() {
+            self.others.remove(&shard);
+            return Ok(None);
+        }
+        if self.is_anothers(shard, &inspection) {
+            return Ok(None);
+        }
+        tracing::info!(%shard, "the shard is fenced; recovering it");
+        let recovery = Recovery::new(self.engine.clone(), Arc::clone(&self.archive), shard, inspection.token);
+        let report = recovery.finish().await.inspect_err(|error| {
+            metrics::recovery("failed");
+            tracing::warn!(%shard, %error, "the recovery stopped and will be begun again");
+        })?;
+        metrics::recovery("finished");
+        metrics::fenced(shard, false);
+        tracing::info!(%shard, ?report, "the shard is recovered");
+        self.others.remove(&shard);
+        Ok(Some(report))
+    }
+
+    /// Whether another process's recovery is under way. It is left alone as long as it gets on; two that overtook each
+    /// other in turn would never end.
+    fn is_anothers(&mut self, shard: Shard, inspection: &ShardInspection) -> bool {
+        if inspection.trusted_token.is_some() || inspection.recovering.is_none() {
+            return false;
+        }
+        match self.others.get(&shard) {
+            Some((seen, since, patience)) if seen == inspection => since.elapsed() < *patience,
+            _ => {
+                let patience = self.settings.takeover_after.mul_f64(rand::rng().random_range(1.0..=1.5));
+                self.others.insert(shard, (inspection.clone(), Instant::now(), patience));
+                true
+            }
+        }
+    }
+}
+
+/// Steps until the shutdown.
+pub(crate) async fn run(mut watchman: Watchman, shutdown: CancellationToken) {
+    let settings = watchman.settings.clone();
+    let mut idle = Pause::new(settings.recovery_poll, settings.recovery_poll);
+    let mut failing = Pause::new(settings.recovery_poll, settings.backoff_max);
+    loop {
+        let go_on = match watchman.step().await {
+            Ok(_) => {
+                failing.reset();
+                idle.wait(&shutdown).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the shards could not all be looked after");
+                failing.wait(&shutdown).await
+            }
+        };
+        if !go_on {
+            return;
+        }
+    }
+}

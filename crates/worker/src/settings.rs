@@ -1,0 +1,50 @@
+//! What the workers can be told.
+
+use std::time::Duration;
+
+/// How the workers behave, and their limits.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// Entries that the persister takes from one shard at a time. An entry holds up to 1,024 orders, so a batch stays
+    /// within what an archive takes in one go.
+    pub batch_entries: u64,
+    /// The shortest time between two batches: short enough to be invisible, long enough that batches are worth a sync.
+    pub poll_min: Duration,
+    /// The longest, when nothing happens.
+    pub poll_max: Duration,
+    /// How long an entry must have been pending before another process's persister takes it over. Longer than an archive
+    /// takes for a batch.
+    pub claim_idle: Duration,
+    /// How long a consumer without pending entries must have been idle before its name is forgotten.
+    pub forget_idle: Duration,
+    /// How often the shards are checked for a fence.
+    pub recovery_poll: Duration,
+    /// How long a recovery of another process may stand still before it is taken over.
+    pub takeover_after: Duration,
+    /// How often timers are looked at.
+    pub timer_poll: Duration,
+    /// How old a drop must be that is not opened yet before a worker opens it in the place of a process that died.
+    pub open_after: Duration,
+    /// The longest pause after a failure; pauses double up to it, with jitter.
+    pub backoff_max: Duration,
+    /// How long the persister may go on after a stop was asked for.
+    pub drain_limit: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            batch_entries: 64,
+            poll_min: Duration::from_millis(5),
+            poll_max: Duration::from_millis(100),
+            claim_idle: Duration::from_secs(30),
+            forget_idle: Duration::from_secs(3_600),
+            recovery_poll: Duration::from_millis(200),
+            takeover_after: Duration::from_secs(5),
+            timer_poll: Duration::from_millis(200),
+            open_after: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(5),
+            drain_limit: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The timekeeper: fires what is due.
+//!
+//! Windows are judged by the clock inside each script, so a late timekeeper sells nothing outside a window. It writes
+//! starts and ends down, so that a drop's version and the archive tell of them, and cancels the orders of drops that were
+//! called off.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stampede_archive::Archive;
+use stampede_domain::{ClosedBy, DropId};
+use stampede_engine::{DropChange, DropChangeOutcome, Engine, EngineError, TimerKind};
+use tokio_util::sync::CancellationToken;
+
+use crate::WorkerSettings;
+use crate::looping::Pause;
+use crate::metrics;
+use crate::withdrawer::{WithdrawError, Withdrawer, Withdrawn};
+
+/// Timers of one shard that one step deals with.
+const TIMERS_AT_ONCE: u32 = 100;
+
+/// One process's timekeeper, for all shards.
+pub struct Timekeeper {
+    engine: Engine,
+    archive: Arc<dyn Archive>,
+    settings: WorkerSettings,
+    withdrawers: HashMap<DropId, Withdrawer>,
+}
+
+impl Timekeeper {
+    /// A timekeeper for all shards of the engine's deployment.
+    pub fn new(engine: Engine, archive: Arc<dyn Archive>, settings: WorkerSettings) -> Self {
+        Self { engine, archive, settings, withdrawers: HashMap::new() }
+    }
+
+    /// Fires what is due in every shard, or a part of it. Returns how many timers had something to do.
+    ///
+    /// # Errors
+    /// The last shard's failure; the other shards were dealt with all the same.
+    pub async fn step(&mut self) -> Result<usize, WithdrawError> {
+        let (mut fired, mut failed) = (0, None);
+        for shard in self.engine.shards() {
+            let due = match self.engine.due_timers(shard, TIMERS_AT_ONCE).await {
+                Ok(due) => due,
+                // Fenced: its timers are due again after the recovery.
+                Err(EngineError::ShardRecovering) => continue,
+                Err(error) => {
+                    failed = Some(error.into());
+                    continue;
+                }
+            };
+            for timer in due {
+                match self.fire(&timer.kind).await {
+                    Ok(did) => {
+                        if did && !matches!(timer.kind, TimerKind::Withdraw(_)) {
+                            metrics::timer_late(timer.now.as_ms() - timer.due_at.as_ms());
+                        }
+                        fired += usize::from(did);
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(fired),
+        }
+    }
+
+    async fn fire(&mut self, timer: &TimerKind) -> Result<bool, WithdrawError> {
+        let outcome = match timer {
+            TimerKind::Start(id) => self.engine.change_drop(id, &DropChange::Start).await?,
+            TimerKind::End(id) => self.engine.change_drop(id, &DropChange::Close(ClosedBy::Clock)).await?,
+            TimerKind::Withdraw(id) => return self.withdraw(id, timer).await,
+        };
+        Ok(matches!(outcome, DropChangeOutcome::Changed(_)))
+    }
+
+    async fn withdraw(&mut self, id: &DropId, timer: &TimerKind) -> Result<bool, WithdrawError> {
+        let (engine, archive) = (self.engine.clone(), Arc::clone(&self.archive));
+        let withdrawer =
+            self.withdrawers.entry(id.clone()).or_insert_with(|| Withdrawer::new(engine, archive, id.clone()));
+        match withdrawer.step().await? {
+            Withdrawn::Some(_) => Ok(true),
+            Withdrawn::All => {
+                self.withdrawers.remove(id);
+                self.engine.remove_timer(self.engine.shard_of(id), timer).await?;
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// Steps until the shutdown.
+pub(crate) async fn run(mut timekeeper: Timekeeper, shutdown: CancellationToken) {
+    let settings = timekeeper.settings.clone();
+    let mut idle = Pause::new(settings.timer_poll, settings.timer_poll);
+    let mut failing = Pause::new(settings.timer_poll, settings.backoff_max);
+    loop {
+        let go_on = match timekeeper.step().await {
+            Ok(0) => {
+                failing.reset();
+                idle.wait(&shutdown).await
+            }
+            // More may be due: go on at once.
+            Ok(_) => !shutdown.is_cancelled(),
+            Err(error) => {
+                tracing::warn!(%error, "some timers could not be fired and stay due");
+                failing.wait(&shutdown).await
+            }
+        };
+        if !go_on {
+            return;
+        }
+    }
+}
