@@ -57,7 +57,12 @@ impl RedisCluster {
     }
 
     /// The nodes, in the order of their slots.
-    pub fn nodes(&mut self) -> &mut [Redis] {
+    pub fn nodes(&self) -> &[Redis] {
+        &self.nodes
+    }
+
+    /// The nodes, to stop and start them.
+    pub fn nodes_mut(&mut self) -> &mut [Redis] {
         &mut self.nodes
     }
 

@@ -150,7 +150,7 @@ async fn a_cluster_answers_and_spreads_keys() {
         let _: () = client.set(format!("key{n}"), n, None, None, false).await.expect("the key is set");
     }
     let holder = cluster.node_of("key7");
-    assert_eq!(cluster.nodes()[holder].cli(&["GET", "key7"]), "7");
+    assert_eq!(cluster.nodes_mut()[holder].cli(&["GET", "key7"]), "7");
 
     let held: Vec<u32> = cluster.nodes().iter().map(|node| node.cli(&["DBSIZE"]).parse().expect("a count")).collect();
     assert_eq!(held.iter().sum::<u32>(), 300);
@@ -162,11 +162,11 @@ async fn a_cluster_answers_and_spreads_keys() {
 async fn a_killed_node_joins_its_cluster_again() {
     let mut cluster = RedisCluster::start_with(2, always()).await;
     let holder = cluster.node_of("key");
-    assert_eq!(cluster.nodes()[holder].cli(&["SET", "key", "value"]), "OK");
-    cluster.nodes()[holder].kill().await;
-    cluster.nodes()[holder].restart().await;
+    assert_eq!(cluster.nodes_mut()[holder].cli(&["SET", "key", "value"]), "OK");
+    cluster.nodes_mut()[holder].kill().await;
+    cluster.nodes_mut()[holder].restart().await;
     cluster.wait_until_ready().await;
-    assert_eq!(cluster.nodes()[holder].cli(&["GET", "key"]), "value");
+    assert_eq!(cluster.nodes_mut()[holder].cli(&["GET", "key"]), "value");
 }
 
 /// A connection through a proxy, and the server at its end.

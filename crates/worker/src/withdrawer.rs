@@ -70,9 +70,9 @@ impl Withdrawer {
             .map(|(user, record)| record.order_id(shard, &self.drop_id, *user))
             .collect();
         let this = &*self;
-        let cancelled = stream::iter(&standing)
+        let cancelled = stream::iter(standing)
             .map(|id| async move {
-                let order = this.find(*id).await?;
+                let order = this.find(id).await?;
                 this.engine.cancel_order(&OrderRef::from(&order), CancelledBy::Drop).await?;
                 Ok::<(), WithdrawError>(())
             })

@@ -53,11 +53,11 @@ impl Archive for SqliteArchive {
     }
 
     async fn schema_status(&self) -> Result<SchemaStatus, ArchiveError> {
-        self.connections.read(|db| schema::status(db)).await
+        self.connections.read(schema::status).await
     }
 
     async fn migrate(&self) -> Result<(), ArchiveError> {
-        self.connections.write(|db| schema::migrate(db)).await
+        self.connections.write(schema::migrate).await
     }
 
     async fn deployment(&self, proposed: &Deployment) -> Result<Deployment, ArchiveError> {
