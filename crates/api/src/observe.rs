@@ -141,7 +141,9 @@ impl Shared {
         } else {
             match tokio::time::timeout(self.request_timeout, answer).await {
                 Ok(caught) => caught,
-                Err(_) if seen.method.is_safe() => return Problem::Unavailable("The request took too long").into_response(),
+                Err(_) if seen.method.is_safe() => {
+                    return Problem::Unavailable("The request took too long").into_response();
+                }
                 Err(_) => return Problem::OutcomeUnknown.into_response(),
             }
         };

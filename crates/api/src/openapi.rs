@@ -43,7 +43,7 @@ fn problem_response(codes: &[Code]) -> Response {
     let mut response = ResponseBuilder::new().description(description.join(" ")).content(PROBLEM_CONTENT_TYPE, content);
     if codes.iter().any(|code| matches!(code.status().as_u16(), 429 | 503)) {
         let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
-        let header = HeaderBuilder::new().schema(seconds).description(Some("When to come back, in seconds"));
+        let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("When to come back, in seconds"));
         response = response.header("Retry-After", header.build());
     }
     response.build()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderName, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use stampede_archive::ArchiveError;
@@ -126,6 +126,12 @@ impl Problem {
         }
     }
 
+    /// What a failed write to the archive means: it may have come through all the same.
+    pub(crate) fn of_write(error: ArchiveError) -> Self {
+        tracing::warn!(%error, "the archive did not confirm a write");
+        Self::OutcomeUnknown
+    }
+
     /// The problem's stable code.
     pub const fn code(&self) -> Code {
         match self {
@@ -185,9 +191,7 @@ impl Problem {
             Self::LimitReached { limit, owned } => {
                 format!("One user may hold {limit} of this drop and you hold {owned}: ask for fewer.").into()
             }
-            Self::InsufficientStock { available } => {
-                format!("Only {available} left: ask for at most as many.").into()
-            }
+            Self::InsufficientStock { available } => format!("Only {available} left: ask for at most as many.").into(),
             Self::DropOverlaps(drops) => {
                 format!("The window overlaps that of {drops}: choose another, or end that drop first.").into()
             }
@@ -261,13 +265,6 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(Pending(self));
         response
     }
-}
-
-/// A problem with headers of its own.
-pub(crate) fn with_header(problem: Problem, name: HeaderName, value: axum::http::HeaderValue) -> Response {
-    let mut response = problem.into_response();
-    response.headers_mut().insert(name, value);
-    response
 }
 
 impl From<EngineError> for Problem {

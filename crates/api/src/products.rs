@@ -14,7 +14,7 @@ use crate::extract::{ApiJson, PathId, Query, encode_cursor};
 use crate::openapi::problems;
 use crate::problem::{FieldError, Problem};
 use crate::state::ApiState;
-use crate::view::{NO_CACHE, Items, MoneyDocument, NO_STORE, ProductView, json};
+use crate::view::{Items, MoneyDocument, NO_CACHE, NO_STORE, ProductView, json};
 
 /// A product to create.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -43,7 +43,8 @@ impl CreateProduct {
     /// The product, or everything that is wrong with it; `at` is where it stands in the body.
     pub fn check(self, at: &str) -> Result<Product, Vec<FieldError>> {
         let mut errors = Vec::new();
-        let mut wrong = |field: &str, detail: &'static str| errors.push(FieldError::new(format!("{at}/{field}"), detail));
+        let mut wrong =
+            |field: &str, detail: &'static str| errors.push(FieldError::new(format!("{at}/{field}"), detail));
         if self.sku.is_none() {
             wrong("sku", "is required");
         }
@@ -123,7 +124,7 @@ pub(crate) async fn create_product(
 
 /// Creates a product unless it is there with the same content: 201 or 200, and the product as it is kept.
 pub(crate) async fn put_product(state: &ApiState, product: Product) -> Result<(StatusCode, Product), Problem> {
-    match state.archive().create_product(&product).await? {
+    match state.archive().create_product(&product).await.map_err(Problem::of_write)? {
         Created::Created => Ok((StatusCode::CREATED, product)),
         Created::Exists(kept) if kept.same_content(&product) => Ok((StatusCode::OK, kept)),
         Created::Exists(_) => Err(Problem::ProductExists),

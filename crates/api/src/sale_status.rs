@@ -1,8 +1,11 @@
 //! What a shop's page asks for again and again while it waits.
 
-use axum::extract::State;
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use stampede_domain::Sku;
 use utoipa::ToSchema;
@@ -60,10 +63,10 @@ problems!(StatusProblems: NotFound, ShardRecovering, Unavailable);
 pub(crate) async fn get_sale_status(
     State(state): State<ApiState>,
     PathId(sku): PathId<Sku>,
-    headers: HeaderMap,
+    IfNoneMatch(asked): IfNoneMatch,
 ) -> Result<Response, Problem> {
     let status = state.snapshots().sale_status(&sku).await?;
-    let unchanged = headers.get(IF_NONE_MATCH).is_some_and(|asked| matches(asked, &status.etag));
+    let unchanged = asked.is_some_and(|asked| matches(&asked, &status.etag));
     let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { status.body().into_response() };
     let answer = response.headers_mut();
     if !unchanged {
@@ -72,6 +75,17 @@ pub(crate) async fn get_sale_status(
     answer.insert(ETAG, status.etag.clone());
     answer.insert(CACHE_CONTROL, CACHE_FOR_A_SECOND);
     Ok(response)
+}
+
+/// The entity tags that the client has.
+pub(crate) struct IfNoneMatch(Option<HeaderValue>);
+
+impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.get(IF_NONE_MATCH).cloned()))
+    }
 }
 
 /// Whether one of the entity tags that the client has is this one; weak ones compare as strong ones do (RFC 9110, 13.1.2).

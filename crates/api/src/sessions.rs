@@ -112,9 +112,13 @@ async fn read_asked(request: Request, state: &ApiState) -> Result<CreateSession,
 /// Who is to be signed in.
 fn user_id(sign_in: SignIn, asked: CreateSession) -> Result<UserId, Problem> {
     let id = match (sign_in, asked.handle) {
-        (SignIn::Off, _) => return Err(Problem::Forbidden("Sign-in is off here: get a token from the shop's own sign-in.")),
+        (SignIn::Off, _) => {
+            return Err(Problem::Forbidden("Sign-in is off here: get a token from the shop's own sign-in."));
+        }
         (SignIn::Anonymous, None) => format!("anon-{}", uuid::Builder::from_random_bytes(rand::random()).into_uuid()),
-        (SignIn::Anonymous, Some(_)) => return Err(Problem::field("/handle", "sign-in is anonymous here: leave it out")),
+        (SignIn::Anonymous, Some(_)) => {
+            return Err(Problem::field("/handle", "sign-in is anonymous here: leave it out"));
+        }
         (SignIn::Handle, None) => return Err(Problem::field("/handle", "is required")),
         (SignIn::Handle, Some(handle)) if is_handle(&handle) => handle,
         (SignIn::Handle, Some(_)) => return Err(Problem::field("/handle", HANDLE_FORM)),

@@ -134,7 +134,10 @@ fn check(settings: &ApiSettings, tokens: &Tokens) -> Result<(), InvalidSettings>
     }
     let contradictions = [
         (settings.snapshot_refresh.is_zero(), "the refresh of snapshots must take some time"),
-        (settings.snapshot_max_age <= settings.snapshot_refresh, "snapshots would be too old before they are refreshed"),
+        (
+            settings.snapshot_max_age <= settings.snapshot_refresh,
+            "snapshots would be too old before they are refreshed",
+        ),
         (settings.shutdown_grace < settings.request_timeout, "the shutdown's grace is shorter than one request's time"),
         (!(1..=1_000).contains(&settings.quantity_max), "the largest quantity is 1 to 1000"),
     ];

@@ -35,7 +35,8 @@ impl Terms {
         if let Some(terms) = self.known.read().get(id) {
             return Ok(Arc::clone(terms));
         }
-        let id: DropId = id.parse().map_err(|error: stampede_domain::InvalidId| Problem::field("/drop_id", error.to_string()))?;
+        let id: DropId =
+            id.parse().map_err(|error: stampede_domain::InvalidId| Problem::field("/drop_id", error.to_string()))?;
         if self.absent.has(&id) {
             return Err(NO_SUCH_DROP);
         }
@@ -79,8 +80,8 @@ impl Terms {
         terms
     }
 
-    /// A drop was opened by this process: it is absent no more.
-    pub fn opened(&self, id: &DropId) {
+    /// A drop was defined by this process: it is absent no more.
+    pub fn defined(&self, id: &DropId) {
         self.absent.forget(id);
     }
 }

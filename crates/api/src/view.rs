@@ -1,12 +1,10 @@
 //! What clients see of money, products, drops and stock, and how answers are written.
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use stampede_domain::{
-    DropDefinition, DropId, Durability, Mode, Money, Phase, Product, Sku, Timestamp, Version,
-};
+use stampede_domain::{DropDefinition, DropId, Durability, Mode, Money, Phase, Product, Sku, Timestamp, Version};
 use stampede_engine::LiveDrop;
 use utoipa::ToSchema;
 

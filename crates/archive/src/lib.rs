@@ -72,7 +72,7 @@ pub trait Archive: Send + Sync + 'static {
 
     /// Defines a drop in stage [`DropStage::Defined`], unless its id is taken or its window overlaps one that is kept for
     /// another drop of the same sku. Races on one sku are decided by compare-and-set: of two overlapping drops one loses.
-    /// The product must exist.
+    /// The product must exist, and [`Archive::deployment`] must have been asked, since it says the drop's shard.
     async fn define_drop(&self, definition: &DropDefinition) -> Result<DefineDrop, ArchiveError>;
 
     /// Moves a drop from one stage to the next; `false` if it was not in `from`.
@@ -97,7 +97,7 @@ pub trait Archive: Send + Sync + 'static {
     ) -> Result<Vec<DropRecord>, ArchiveError>;
 
     /// The drops of one sku that a shopper may care about at `now`, by the windows in their records: the `limit` that
-    /// started last, at or before `now`, and the `limit` that start next, after it.
+    /// started last, at or before `now`, and the `limit` that start next, after it; all in order of their start.
     async fn drops_around(&self, sku: &Sku, now: Timestamp, limit: usize) -> Result<Vec<DropRecord>, ArchiveError>;
 
     /// All drops of one shard that are past [`DropStage::Defined`], in order of id: at most `limit` with an id above

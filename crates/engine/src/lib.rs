@@ -25,7 +25,7 @@ pub use error::{ConnectError, EngineError};
 pub use keys::Keys;
 pub use log::{EntryReceipt, LogEntry, LogStatus, PendingClaim};
 pub use metrics::describe_metrics;
-pub use recovery::{DropPresence, HistoryChunk, RecoveryGuard, ShardInspection, ShardLine};
+pub use recovery::{DamageCheck, DropPresence, HistoryChunk, RecoveryGuard, ShardInspection, ShardLine};
 pub use sale::{
     Cancellation, Decision, DropChange, DropChangeOutcome, DropTerms, LiveDrop, Opening, OrderRef, OrderRequest,
     Refusal, ShardReading, UserGrants, UsersPiece,

@@ -9,7 +9,7 @@ use stampede_domain::{DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, Or
 
 use crate::engine::Engine;
 use crate::keys::Keys;
-use crate::redis::{CallError, Fields, classify};
+use crate::redis::{CallError, Fields, unavailable};
 use crate::{EngineError, scripts};
 
 /// Entries that one read of the log's tail asks for while it looks for a drop's newest orders.
@@ -346,10 +346,4 @@ fn read_entries(shard: Shard, mut entries: Fields) -> Result<PendingClaim, CallE
         claim.entries.push(LogEntry { shard, id, epoch, number, kind, data, picks });
     }
     Ok(claim)
-}
-
-fn unavailable(error: fred::error::Error) -> EngineError {
-    match classify(error) {
-        CallError::Lost(text) | CallError::Refused(text) | CallError::Malformed(text) => EngineError::Unavailable(text),
-    }
 }

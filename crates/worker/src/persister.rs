@@ -110,20 +110,22 @@ impl Persister {
     async fn read(&mut self) -> Result<Vec<Moving>, PersistError> {
         let (engine, consumer, limit) = (&self.engine, &self.consumer, self.settings.batch_entries);
         let reads = self.shards.iter().map(|state| async move {
-            match state.draining {
-                Some(after) => engine.read_pending(state.shard, consumer, after, limit).await,
-                None => engine.read_new(state.shard, consumer, limit).await,
+            if let Some(after) = state.draining {
+                let claim = engine.read_pending(state.shard, consumer, after, limit).await?;
+                if !claim.entries.is_empty() || !claim.deleted.is_empty() {
+                    let last = claim.entries.iter().map(|entry| entry.id).chain(claim.deleted.iter().copied()).max();
+                    return Ok((claim, last));
+                }
             }
+            engine.read_new(state.shard, consumer, limit).await.map(|claim| (claim, None))
         });
-        let claims = join_all(reads).await;
+        let claims: Vec<Result<_, EngineError>> = join_all(reads).await;
         let mut moving = Vec::new();
         let mut failed = None;
         for (state, claim) in self.shards.iter_mut().zip(claims) {
             match claim {
-                Ok(claim) => {
-                    if state.draining.is_some() {
-                        state.draining = claim.entries.last().map(|entry| entry.id);
-                    }
+                Ok((claim, draining)) => {
+                    state.draining = draining;
                     moving.extend(decode(state, claim));
                 }
                 // A shard that was never set up has no log yet, and one whose node is away does not answer; the others go on.

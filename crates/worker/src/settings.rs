@@ -19,6 +19,8 @@ pub struct WorkerSettings {
     pub forget_idle: Duration,
     /// How often the shards are checked for a fence.
     pub recovery_poll: Duration,
+    /// How often some of the drops are checked for lost keys.
+    pub damage_poll: Duration,
     /// How long a recovery of another process may stand still before it is taken over.
     pub takeover_after: Duration,
     /// How often timers are looked at.
@@ -40,6 +42,7 @@ impl Default for WorkerSettings {
             claim_idle: Duration::from_secs(30),
             forget_idle: Duration::from_secs(3_600),
             recovery_poll: Duration::from_millis(200),
+            damage_poll: Duration::from_secs(2),
             takeover_after: Duration::from_secs(5),
             timer_poll: Duration::from_millis(200),
             open_after: Duration::from_secs(5),

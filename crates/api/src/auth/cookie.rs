@@ -44,7 +44,8 @@ impl SessionCookie {
     fn set(self, token: &str, max_age_s: i64) -> Option<HeaderValue> {
         let secure = if self.secure { "; Secure" } else { "" };
         let name = self.name();
-        HeaderValue::try_from(format!("{name}={token}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax{secure}")).ok()
+        HeaderValue::try_from(format!("{name}={token}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Lax{secure}"))
+            .ok()
     }
 }
 

@@ -92,9 +92,15 @@ impl SigningKey {
         let encoding = match (key.algorithm, private) {
             (TokenAlgorithm::Hs256, _) => EncodingKey::from_secret(secret(key)?),
             (_, None) => return Ok(None),
-            (TokenAlgorithm::Rs256, Some(pem)) => EncodingKey::from_rsa_pem(pem).map_err(|error| unusable(key, error))?,
-            (TokenAlgorithm::Es256, Some(pem)) => EncodingKey::from_ec_pem(pem).map_err(|error| unusable(key, error))?,
-            (TokenAlgorithm::EdDsa, Some(pem)) => EncodingKey::from_ed_pem(pem).map_err(|error| unusable(key, error))?,
+            (TokenAlgorithm::Rs256, Some(pem)) => {
+                EncodingKey::from_rsa_pem(pem).map_err(|error| unusable(key, error))?
+            }
+            (TokenAlgorithm::Es256, Some(pem)) => {
+                EncodingKey::from_ec_pem(pem).map_err(|error| unusable(key, error))?
+            }
+            (TokenAlgorithm::EdDsa, Some(pem)) => {
+                EncodingKey::from_ed_pem(pem).map_err(|error| unusable(key, error))?
+            }
         };
         Ok(Some(Self { kid: key.kid.clone(), algorithm: key.algorithm.pinned(), encoding }))
     }

@@ -8,6 +8,6 @@ mod query;
 
 pub(crate) use cursor::{decode_cursor, encode_cursor};
 pub(crate) use json::{ApiJson, read_json};
-pub(crate) use key::RequestKey;
+pub(crate) use key::{IDEMPOTENCY_KEY, RequestKey};
 pub(crate) use path::PathId;
 pub(crate) use query::{Page, Query};

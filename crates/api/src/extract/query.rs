@@ -45,7 +45,7 @@ impl Query {
     /// The value of a parameter, if it is there.
     pub fn get<T: FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<Option<T>, Problem> {
         let Some(value) = self.text(name) else { return Ok(None) };
-        value.parse().map(Some).map_err(|error| Problem::field(pointer(name), error.to_string()))
+        value.parse().map(Some).map_err(|error: T::Err| Problem::field(pointer(name), error.to_string()))
     }
 
     /// `limit` and `cursor`.

@@ -30,7 +30,7 @@ impl Snapshots {
     }
 
     /// How a drop was defined and how it stands.
-    pub async fn drop(&self, id: &DropId) -> Result<Known, Problem> {
+    pub async fn known(&self, id: &DropId) -> Result<Known, Problem> {
         let watch = self.watched(id).await?;
         let reading = self.fresh(&watch)?;
         if let Some(definition) = watch.definition.get() {
@@ -82,7 +82,11 @@ impl Snapshots {
 
     fn fresh(&self, watch: &DropWatch) -> Result<Arc<Reading>, Problem> {
         let reading = watch.reading();
-        if reading.good_until(self.limits.max_age) > Instant::now() { Ok(reading) } else { Err(self.too_old(watch.id())) }
+        if reading.good_until(self.limits.max_age) > Instant::now() {
+            Ok(reading)
+        } else {
+            Err(self.too_old(watch.id()))
+        }
     }
 
     /// The drop's watch; loads the drop if it has none.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use stampede_archive::Archive;
-use stampede_domain::{DropId, Shard, Sku};
+use stampede_domain::{DropDefinition, DropId, Shard, Sku};
 use stampede_engine::{Engine, LiveDrop};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -25,9 +25,7 @@ use crate::problem::Problem;
 use crate::settings::ApiSettings;
 use crate::terms::Absent;
 
-pub(crate) use load::Known;
 pub(crate) use reading::Reading;
-pub(crate) use sku::SaleStatus;
 
 use reading::DropWatch;
 use sku::SkuWatch;
@@ -118,15 +116,21 @@ impl Snapshots {
     pub fn observe(&self, live: LiveDrop) {
         let sku = live.sku.clone();
         if let Some(watch) = self.watch_of(&live.id) {
-            watch.update(live);
+            if watch.update(live) {
+                self.sku_due(&sku);
+            }
             self.render_sku(&sku);
         }
     }
 
-    /// A drop was opened here: it and its sku are absent no more.
+    /// A drop was defined here: it and its sku are absent no more.
+    pub fn defined(&self, definition: &DropDefinition) {
+        self.absent_drops.forget(&definition.id);
+        self.absent_skus.forget(&definition.sku);
+    }
+
+    /// A drop was opened here: it may be the one to show for its sku.
     pub async fn opened(&self, live: &LiveDrop) {
-        self.absent_drops.forget(&live.id);
-        self.absent_skus.forget(&live.sku);
         let watch = self.skus.read().get(&live.sku).cloned();
         if let Some(watch) = watch {
             self.reload_sku(&watch).await;

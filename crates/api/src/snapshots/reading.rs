@@ -85,13 +85,17 @@ impl DropWatch {
         Arc::clone(&self.reading.read())
     }
 
-    /// Takes over a newer reading. Readings may overtake each other; a version never goes back.
-    pub fn update(&self, live: LiveDrop) {
+    /// Takes over a newer reading. Readings may overtake each other; a version never goes back. Says whether the drop may
+    /// have moved to another place among its sku's drops.
+    pub fn update(&self, live: LiveDrop) -> bool {
         let mut reading = self.reading.write();
         let rank = |live: &LiveDrop| (live.version, live.as_of);
-        if rank(&live) >= rank(&reading.live) {
-            *reading = Arc::new(Reading::new(live));
+        if rank(&live) < rank(&reading.live) {
+            return false;
         }
+        let moved = live.window != reading.live.window || live.state != reading.live.state;
+        *reading = Arc::new(Reading::new(live));
+        moved
     }
 
     /// Somebody asks. Written only once a second, as many ask at once.

@@ -35,11 +35,12 @@ pub(super) async fn keep_drops(snapshots: Arc<Snapshots>) {
                 }
             }
             change = changes.next() => match change {
-                DropChanged::Drop(id) => snapshots.changed(id),
-                DropChanged::Lagged => {
+                Some(DropChanged::One(id)) => snapshots.changed(id),
+                Some(DropChanged::Any) => {
                     snapshots.refresh_all();
                     snapshots.all_skus_due();
                 }
+                None => return,
             },
         }
     }
@@ -59,7 +60,7 @@ pub(super) async fn keep_skus(snapshots: Arc<Snapshots>) {
             if snapshots.stop.is_cancelled() {
                 return;
             }
-            if watch.is_due(snapshots.limits.sku_refresh) {
+            if watch.is_due(snapshots.limits.refresh, snapshots.limits.sku_refresh) {
                 snapshots.reload_sku(&watch).await;
             }
         }
@@ -81,9 +82,7 @@ impl Snapshots {
         self.absent_drops.forget(&id);
         let shard = self.engine.shard_of(&id);
         let Ok(watch) = self.shard_watch(shard) else { return };
-        if let Some(drop) = watch.drops.read().get(&id).cloned() {
-            // Its window may have changed, and with it the place among its sku's drops.
-            self.sku_due(&drop.reading().live.sku);
+        if watch.drops.read().contains_key(&id) {
             watch.dirty.lock().insert(id);
             self.start_refresh(shard, watch);
         } else if !self.skus.read().is_empty() {
@@ -143,8 +142,11 @@ impl Snapshots {
         let mut skus: HashSet<Sku> = HashSet::new();
         for live in found.into_iter().flatten().flatten() {
             if let Some(drop) = self.watch_of(&live.id) {
-                skus.insert(live.sku.clone());
-                drop.update(live);
+                let sku = live.sku.clone();
+                if drop.update(live) {
+                    self.sku_due(&sku);
+                }
+                skus.insert(sku);
             }
         }
         skus.iter().for_each(|sku| self.render_sku(sku));

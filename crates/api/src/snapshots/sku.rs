@@ -107,8 +107,11 @@ impl SkuWatch {
         }
     }
 
-    pub fn is_due(&self, every: Duration) -> bool {
-        self.due.load(Ordering::Relaxed) || self.looked_up.lock().elapsed() >= every
+    /// Whether the sku's drops are to be looked up: a change is waited for no longer than `soon`, but a stream of changes
+    /// does not make a stream of look-ups.
+    pub fn is_due(&self, soon: Duration, every: Duration) -> bool {
+        let age = self.looked_up.lock().elapsed();
+        age >= every || (age >= soon && self.due.load(Ordering::Relaxed))
     }
 
     pub fn is_idle(&self, second: u32, idle: Duration) -> bool {

@@ -2,6 +2,7 @@
 //! it believes the shard to stand. What to apply is decided by the worker, from the archive.
 
 mod apply;
+mod damage;
 
 use fred::types::Value;
 use stampede_domain::{DropId, Epoch, LogId, Shard};
@@ -13,6 +14,7 @@ use crate::redis::Reply;
 use crate::scripts::{self, Script};
 
 pub use apply::HistoryChunk;
+pub use damage::DamageCheck;
 
 /// What a Redis process knows of a shard, fenced or not.
 #[derive(Clone, Debug, PartialEq, Eq)]

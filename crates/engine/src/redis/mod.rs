@@ -113,7 +113,7 @@ impl Redis {
 
 /// What a client's error says of the call: an answer of the server means that nothing happened, as a script writes
 /// nothing before its last check; anything else leaves the outcome open.
-pub(crate) fn classify(error: Error) -> CallError {
+fn classify(error: Error) -> CallError {
     let text = error.to_string();
     match error.kind() {
         ErrorKind::IO | ErrorKind::Timeout | ErrorKind::Canceled | ErrorKind::Tls | ErrorKind::Protocol => {
@@ -121,4 +121,9 @@ pub(crate) fn classify(error: Error) -> CallError {
         }
         _ => CallError::Refused(text),
     }
+}
+
+/// The error of a plain command, which may be repeated whatever became of it.
+pub(crate) fn unavailable(error: Error) -> crate::EngineError {
+    crate::EngineError::Unavailable(error.to_string())
 }

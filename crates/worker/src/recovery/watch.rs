@@ -15,6 +15,9 @@ use crate::WorkerSettings;
 use crate::looping::Pause;
 use crate::metrics;
 
+/// Drops of one shard that one look for lost keys takes in.
+const DROPS_PER_LOOK: u32 = 200;
+
 /// Looks after the fences of all shards.
 pub struct Watchman {
     engine: Engine,
@@ -22,12 +25,15 @@ pub struct Watchman {
     settings: WorkerSettings,
     /// Shards that another process is recovering, where it stood, and since when it stands there.
     others: HashMap<Shard, (ShardInspection, Instant, Duration)>,
+    /// Where the next look for lost keys begins in each shard, and when it is due.
+    cursors: HashMap<Shard, u64>,
+    damage_due: Instant,
 }
 
 impl Watchman {
     /// A watchman for all shards of the engine's deployment.
     pub fn new(engine: Engine, archive: Arc<dyn Archive>, settings: WorkerSettings) -> Self {
-        Self { engine, archive, settings, others: HashMap::new() }
+        Self { engine, archive, settings, others: HashMap::new(), cursors: HashMap::new(), damage_due: Instant::now() }
     }
 
     /// Looks at every shard once and recovers those that wait for it. Returns what was recovered.
@@ -36,8 +42,12 @@ impl Watchman {
     /// The first shard's failure that was not a mere race; the other shards were looked at all the same.
     pub async fn step(&mut self) -> Result<Vec<(Shard, RecoveryReport)>, RecoveryError> {
         let (mut recovered, mut failed) = (Vec::new(), None);
+        let look_for_damage = self.damage_due <= Instant::now();
+        if look_for_damage {
+            self.damage_due = Instant::now() + self.settings.damage_poll;
+        }
         for shard in self.engine.shards() {
-            match self.look_at(shard).await {
+            match self.look_at(shard, look_for_damage).await {
                 Ok(report) => recovered.extend(report.map(|report| (shard, report))),
                 Err(RecoveryError::Engine(EngineError::Superseded)) => metrics::recovery("superseded"),
                 Err(error) => failed = failed.or(Some(error)),
@@ -49,12 +59,15 @@ impl Watchman {
         }
     }
 
-    async fn look_at(&mut self, shard: Shard) -> Result<Option<RecoveryReport>, RecoveryError> {
+    async fn look_at(&mut self, shard: Shard, look_for_damage: bool) -> Result<Option<RecoveryReport>, RecoveryError> {
         let inspection = self.engine.inspect_shard(shard).await?;
         metrics::fenced(shard, !inspection.is_trusted());
         if inspection.is_trusted() {
             self.others.remove(&shard);
-            return Ok(None);
+            if !(look_for_damage && self.is_damaged(shard).await?) {
+                return Ok(None);
+            }
+            tracing::error!(%shard, "keys of the shard are lost although Redis was not restarted: is it evicting, or was something deleted?");
         }
         if self.is_anothers(shard, &inspection) {
             return Ok(None);
@@ -70,6 +83,14 @@ impl Watchman {
         tracing::info!(%shard, ?report, "the shard is recovered");
         self.others.remove(&shard);
         Ok(Some(report))
+    }
+
+    /// Whether one of the next few drops of the shard has lost a key.
+    async fn is_damaged(&mut self, shard: Shard) -> Result<bool, RecoveryError> {
+        let cursor = self.cursors.entry(shard).or_default();
+        let check = self.engine.check_damage(shard, *cursor, DROPS_PER_LOOK).await?;
+        *cursor = check.next;
+        Ok(check.damaged)
     }
 
     /// Whether another process's recovery is under way. It is left alone as long as it gets on; two that overtook each

@@ -1,0 +1,118 @@
+//! Creating a drop: written down first, then put into the hot state, each step to be repeated safely.
+
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use stampede_archive::{DefineDrop, DropRecord, DropStage, OpenError};
+use stampede_domain::{DropDefinition, Money, Sku, Timestamp};
+
+use super::definition::{CreateDrop, Plan, Sells, made_id};
+use super::open::open_drop;
+use super::overlap::{ATTEMPTS, give_up_windows};
+use crate::auth::Operator;
+use crate::extract::ApiJson;
+use crate::openapi::problems;
+use crate::problem::Problem;
+use crate::products::put_product;
+use crate::state::ApiState;
+use crate::view::{DropView, NO_STORE, json};
+
+problems!(
+    CreateProblems: MalformedRequest, InvalidRequest, Unauthenticated, Forbidden, ProductExists, DropExists, DropOverlaps,
+    BodyTooLarge, UnsupportedMediaType, OutcomeUnknown, ShardRecovering, Unavailable,
+);
+
+/// Creates a drop and opens it. Sent again with its id, it is the same drop.
+#[utoipa::path(
+    post, path = "/drops", tag = "drops", request_body = CreateDrop, security(("bearer" = []), ("cookie" = [])),
+    responses(
+        (status = 201, description = "Created", body = DropView),
+        (status = 200, description = "It was created before, by the same request", body = DropView),
+        CreateProblems,
+    ),
+)]
+pub(crate) async fn create_drop(
+    _operator: Operator,
+    State(state): State<ApiState>,
+    ApiJson(asked): ApiJson<CreateDrop>,
+) -> Result<Response, Problem> {
+    let plan = asked.check().map_err(Problem::InvalidRequest)?;
+    let (status, record) = define(&state, &plan).await?;
+    let view = open(&state, &record).await?;
+    let mut response = json(status, NO_STORE, &view)?;
+    let location = HeaderValue::try_from(format!("/api/v1/drops/{}", record.definition.id));
+    if let (StatusCode::CREATED, Ok(location)) = (status, location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Writes the drop down, unless it is: 201 or 200, and the drop as it is kept.
+async fn define(state: &ApiState, plan: &Plan) -> Result<(StatusCode, DropRecord), Problem> {
+    if let Some(id) = &plan.id
+        && let Some(kept) = state.archive().drop_record(id).await?
+    {
+        return repeated(plan, kept);
+    }
+    let now = Timestamp::now();
+    if plan.ends_before(now) {
+        return Err(Problem::field("/ends_at", "must be in the future"));
+    }
+    let (sku, price) = product(state, &plan.sells).await?;
+    for _ in 0..ATTEMPTS {
+        let id = plan.id.clone().or_else(|| made_id(&sku)).ok_or(Problem::Internal)?;
+        let definition = plan.define(id, sku.clone(), price, now);
+        match state.archive().define_drop(&definition).await.map_err(Problem::of_write)? {
+            DefineDrop::Defined => return Ok((StatusCode::CREATED, record_of(definition))),
+            // An id that was made here and is taken is a chance in a trillion: make another.
+            DefineDrop::Exists(_) if plan.id.is_none() => {}
+            DefineDrop::Exists(kept) => return repeated(plan, *kept),
+            DefineDrop::Overlaps(drops) => give_up_windows(state, &sku, &drops).await?,
+            DefineDrop::UnknownSku => return Err(unknown_sku()),
+        }
+    }
+    Err(Problem::Unavailable("Other drops of this product were changed at the same time"))
+}
+
+fn repeated(plan: &Plan, kept: DropRecord) -> Result<(StatusCode, DropRecord), Problem> {
+    if plan.is(&kept.definition) { Ok((StatusCode::OK, kept)) } else { Err(Problem::DropExists) }
+}
+
+fn record_of(definition: DropDefinition) -> DropRecord {
+    DropRecord { window: definition.window, stage: DropStage::Defined, definition }
+}
+
+fn unknown_sku() -> Problem {
+    Problem::field("/sku", "there is no such product: create it first, or send it as `product`")
+}
+
+/// The product that the drop sells; created if it came with the request.
+async fn product(state: &ApiState, sells: &Sells) -> Result<(Sku, Money), Problem> {
+    let product = match sells {
+        Sells::Sku(sku) => state.archive().product(sku).await?.ok_or_else(unknown_sku)?,
+        Sells::New(product) => put_product(state, product.clone()).await?.1,
+    };
+    Ok((product.sku, product.price))
+}
+
+/// Opens the drop unless it is open, and shows it.
+async fn open(state: &ApiState, record: &DropRecord) -> Result<DropView, Problem> {
+    let definition = &record.definition;
+    state.terms().defined(&definition.id);
+    state.snapshots().defined(definition);
+    let opened = open_drop(state.engine(), state.archive(), record).await.map_err(|error| {
+        tracing::warn!(drop = %definition.id, %error, "a drop could not be opened yet");
+        match error {
+            OpenError::Archive(error) => Problem::of_write(error),
+            // It is written down, and will be opened: by a repetition or by the sweep of a worker.
+            OpenError::Put(_) => Problem::OutcomeUnknown,
+        }
+    })?;
+    let Some(live) = opened else {
+        let reading = state.snapshots().reading(&definition.id).await?;
+        return Ok(DropView::new(definition, &reading.live, reading.phase()));
+    };
+    state.snapshots().opened(&live).await;
+    Ok(DropView::new(definition, &live, live.phase()))
+}

@@ -1,0 +1,16 @@
+//! Sales of a product.
+
+mod change;
+mod create;
+mod definition;
+mod list;
+mod open;
+mod overlap;
+mod window;
+
+pub use open::open_drop;
+
+pub(crate) use change::*;
+pub(crate) use create::*;
+pub(crate) use list::*;
+pub(crate) use window::*;

@@ -1,0 +1,20 @@
+//! Opening a drop that is defined.
+
+use stampede_archive::{Archive, DropRecord, OpenError, open_once};
+use stampede_engine::{Engine, EngineError, LiveDrop, Opening};
+
+/// Puts a defined drop into the hot state, once; `None` if it was open already. May be called again by any process after
+/// one that failed or died.
+///
+/// # Errors
+/// [`OpenError`]: the drop stays defined or opening, and is opened by the next call.
+pub async fn open_drop(
+    engine: &Engine,
+    archive: &dyn Archive,
+    record: &DropRecord,
+) -> Result<Option<LiveDrop>, OpenError<EngineError>> {
+    let opening = open_once(archive, record, || engine.open_drop(&record.definition)).await?;
+    Ok(opening.map(|opening| match opening {
+        Opening::Opened(live) | Opening::AlreadyOpen(live) => live,
+    }))
+}

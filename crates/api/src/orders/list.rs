@@ -1,0 +1,162 @@
+//! Lists of orders: what has not settled, from the hot state; what has, from the archive; in this order of asking, as
+//! facts move from the first to the second.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use stampede_archive::OrderFilter;
+use stampede_domain::{DropId, Order, OrderId, Shard, UserDigest, UserId};
+use stampede_engine::UserGrants;
+
+use super::view::OrderView;
+use crate::auth::Caller;
+use crate::extract::{Page, Query, encode_cursor};
+use crate::openapi::problems;
+use crate::problem::Problem;
+use crate::state::ApiState;
+use crate::view::{Items, NO_STORE, json};
+
+/// How many shards or drops are asked at once.
+const AT_ONCE: usize = 16;
+/// How many users' records are read with one call.
+const GRANTS_CHUNK: usize = 100;
+
+problems!(ListProblems: InvalidRequest, Unauthenticated, Forbidden, ShardRecovering, Unavailable);
+
+/// Lists orders, newest first: one's own; for operators everybody's.
+#[utoipa::path(
+    get, path = "/orders", tag = "orders", security(("bearer" = []), ("cookie" = [])),
+    params(
+        ("drop_id" = Option<String>, Query, description = "Only those of this drop"),
+        ("user_id" = Option<String>, Query, description = "Only those of this user; operators may name any"),
+        ("limit" = Option<u8>, Query, description = "1 to 100; 20 if it is not said"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+    ),
+    responses((status = 200, description = "A page of orders", body = Items<OrderView>), ListProblems),
+)]
+pub(crate) async fn list_orders(caller: Caller, State(state): State<ApiState>, uri: Uri) -> Result<Response, Problem> {
+    let query = Query::read(&uri, &["drop_id", "user_id"])?;
+    let drop_id = query.get::<DropId>("drop_id")?;
+    let asked_user = query.get::<UserId>("user_id")?;
+    let page = query.page::<OrderId>()?;
+    let user_id = match asked_user {
+        Some(user) if user != caller.user_id && !caller.is_operator() => {
+            return Err(Problem::Forbidden("Only an operator may list another user's orders."));
+        }
+        None if caller.is_operator() => None,
+        asked => Some(asked.unwrap_or(caller.user_id)),
+    };
+    let mut orders = collect(&state, OrderFilter { user_id, drop_id }, &page).await?;
+    let more = orders.len() > page.limit;
+    orders.truncate(page.limit);
+    let next_cursor = orders.last().filter(|_| more).map(|last| encode_cursor(&last.id));
+    let items = orders.iter().map(OrderView::from).collect();
+    json(StatusCode::OK, NO_STORE, &Items { items, next_cursor })
+}
+
+/// The page's orders, and one more if there is one.
+async fn collect(state: &ApiState, filter: OrderFilter, page: &Page<OrderId>) -> Result<Vec<Order>, Problem> {
+    let (limit, before) = (page.limit + 1, page.after);
+    let unsettled = unsettled_drops(state, filter.drop_id.as_ref()).await?;
+    let hot = match &filter.user_id {
+        Some(user) => orders_of_user(state, user, &unsettled).await?,
+        None => newest_orders(state, &unsettled, before, limit).await?,
+    };
+    let archived = state.archive().orders(&filter, before, limit).await?;
+    let mut merged: BTreeMap<OrderId, Order> =
+        archived.into_iter().map(|archived| (archived.order.id, archived.order)).collect();
+    // What the hot state says is never older than what the archive says.
+    merged.extend(hot.into_iter().map(|order| (order.id, order)));
+    let newest_first = merged.into_values().rev();
+    let mut orders: Vec<Order> =
+        newest_first.filter(|order| before.is_none_or(|before| order.id < before)).take(limit).collect();
+    if filter.user_id.is_none() {
+        settle(state, &mut orders, &unsettled).await?;
+    }
+    Ok(orders)
+}
+
+/// The drops of which the hot state may know more than the archive.
+async fn unsettled_drops(state: &ApiState, only: Option<&DropId>) -> Result<Vec<(Shard, DropId)>, Problem> {
+    let engine = state.engine();
+    let shards: Vec<Shard> = match only {
+        Some(id) => vec![engine.shard_of(id)],
+        None => engine.deployment().shards.shards().collect(),
+    };
+    let asked = stream::iter(shards).map(|shard| async move {
+        let drops = engine.unsettled_drops(shard).await.map_err(Problem::of_read)?;
+        Ok::<_, Problem>(drops.into_iter().map(|id| (shard, id)).collect::<Vec<_>>())
+    });
+    let found: Vec<Vec<(Shard, DropId)>> = asked.buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().filter(|(_, id)| only.is_none_or(|only| only == id)).collect())
+}
+
+/// All orders of one user in these drops, with their statuses.
+async fn orders_of_user(state: &ApiState, user: &UserId, drops: &[(Shard, DropId)]) -> Result<Vec<Order>, Problem> {
+    let digest = UserDigest::of(user);
+    let asked = drops.iter().map(|(shard, id)| (*shard, id.clone(), digest)).collect();
+    let mut orders = Vec::new();
+    for UserGrants { grants, .. } in user_grants(state, asked).await? {
+        if let Some((terms, records)) = grants {
+            orders.extend(records.iter().map(|record| state.engine().order_of(user, &terms, record)));
+        }
+    }
+    Ok(orders)
+}
+
+/// The newest orders in the logs of these drops, as they were granted.
+async fn newest_orders(
+    state: &ApiState,
+    drops: &[(Shard, DropId)],
+    before: Option<OrderId>,
+    limit: usize,
+) -> Result<Vec<Order>, Problem> {
+    let engine = state.engine();
+    let ids: Vec<DropId> = drops.iter().map(|(_, id)| id.clone()).collect();
+    let asked = stream::iter(ids)
+        .map(|id| async move { engine.newest_logged_orders(&id, before, limit).await.map_err(Problem::of_read) });
+    let found: Vec<_> = asked.buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().filter_map(|fact| fact.order()).collect())
+}
+
+/// Gives the orders of drops that have not settled the statuses that their users' records say.
+async fn settle(state: &ApiState, orders: &mut [Order], unsettled: &[(Shard, DropId)]) -> Result<(), Problem> {
+    let unsettled: HashSet<&DropId> = unsettled.iter().map(|(_, id)| id).collect();
+    let open = orders.iter().filter(|order| unsettled.contains(&order.drop_id));
+    let asked: HashSet<_> =
+        open.map(|order| (order.id.shard(), order.drop_id.clone(), UserDigest::of(&order.user_id))).collect();
+    let mut statuses = HashMap::new();
+    for UserGrants { drop_id, user, grants } in user_grants(state, asked.into_iter().collect()).await? {
+        let shard = state.engine().shard_of(&drop_id);
+        for record in grants.iter().flat_map(|(_, records)| records) {
+            statuses.insert(record.order_id(shard, &drop_id, user), record.state);
+        }
+    }
+    for order in orders {
+        if let Some(state) = statuses.get(&order.id) {
+            order.status = (*state).into();
+        }
+    }
+    Ok(())
+}
+
+/// Any number of users' records, read shard by shard.
+async fn user_grants(state: &ApiState, asked: Vec<(Shard, DropId, UserDigest)>) -> Result<Vec<UserGrants>, Problem> {
+    let mut by_shard: HashMap<Shard, Vec<(DropId, UserDigest)>> = HashMap::new();
+    for (shard, id, user) in asked {
+        by_shard.entry(shard).or_default().push((id, user));
+    }
+    let engine = state.engine();
+    let calls = stream::iter(by_shard).map(|(shard, of)| async move {
+        let mut found = Vec::with_capacity(of.len());
+        for chunk in of.chunks(GRANTS_CHUNK) {
+            found.extend(engine.user_grants(shard, chunk).await.map_err(Problem::of_read)?);
+        }
+        Ok::<_, Problem>(found)
+    });
+    let found: Vec<Vec<UserGrants>> = calls.buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}

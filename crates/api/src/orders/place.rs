@@ -1,0 +1,201 @@
+//! Placing an order: the hot path.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::LOCATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use stampede_domain::{IdempotencyKey, Money, Order};
+use stampede_engine::{Decision, OrderRequest, Refusal};
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use super::view::{OrderView, answer};
+use crate::auth::Caller;
+use crate::extract::{IDEMPOTENCY_KEY, RequestKey, read_json};
+use crate::metrics::OrderOutcome;
+use crate::openapi::problems;
+use crate::problem::{Code, FieldError, Problem};
+use crate::state::ApiState;
+use crate::view::MoneyDocument;
+
+/// Says that an order was granted before, under the same key.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// An order to place.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlaceOrder {
+    /// The drop to buy from.
+    #[schema(required = true)]
+    drop_id: Option<String>,
+    /// How many units: 1 to 1,000; 1 if it is not said.
+    #[schema(value_type = Option<u16>)]
+    quantity: Option<u64>,
+    /// What all of them should cost. If they cost something else, the order is refused.
+    #[schema(value_type = Option<MoneyDocument>)]
+    expected_total: Option<Money>,
+}
+
+problems!(
+    PlaceProblems: MalformedRequest, InvalidRequest, SaleNotActive, Unauthenticated, Forbidden, NotFound, LimitReached,
+    SoldOut, InsufficientStock, PriceChanged, IdempotencyKeyRequired, IdempotencyKeyReused, BodyTooLarge,
+    UnsupportedMediaType, OutcomeUnknown, ShardRecovering, ArchiveBehind, Unavailable,
+);
+
+/// Places an order. Sent again with the same key, it is the same order.
+#[utoipa::path(
+    post, path = "/orders", tag = "orders", request_body = PlaceOrder, security(("bearer" = []), ("cookie" = [])),
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "1 to 255 visible ASCII characters, quoted or bare. Without one the server makes one and says it in the answer")),
+    responses(
+        (status = 201, description = "The order, granted now or, with `Idempotent-Replayed: true`, before", body = OrderView,
+            headers(
+                ("Location" = String, description = "The order's address"),
+                ("Idempotency-Key" = String, description = "The key, if the server made it"),
+                ("Idempotent-Replayed" = String, description = "`true` if the order was granted before, under this key"),
+            )),
+        PlaceProblems,
+    ),
+)]
+pub(crate) async fn place_order(State(state): State<ApiState>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let key = Caller::identify(&parts, &state).and_then(|caller| {
+        let required = state.settings().require_idempotency_key;
+        Ok((caller, RequestKey::sent_or_made(&parts.headers, required)?))
+    });
+    let (caller, key) = match key {
+        Ok(found) => found,
+        Err(problem) => return refused(&state, problem),
+    };
+    let made = key.made_here.then(|| key.header()).flatten();
+    let decided = decide(&state, caller, key.key, &parts, body).await;
+    let mut response = decided.unwrap_or_else(|problem| refused(&state, problem));
+    if let Some(made) = made {
+        response.headers_mut().insert(IDEMPOTENCY_KEY, made);
+    }
+    response
+}
+
+/// Has the order decided within the time of a request.
+async fn decide(
+    state: &ApiState,
+    caller: Caller,
+    key: IdempotencyKey,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Problem> {
+    let (started, limit) = (Instant::now(), state.settings().request_timeout);
+    let preparing = timeout(limit, prepare(state, caller, key, parts, body)).await;
+    let request = preparing.map_err(|_| Problem::Unavailable("The request took too long"))??;
+    let left = limit.saturating_sub(started.elapsed());
+    // From here on the order may be granted even if nobody waits for it any more.
+    let deciding = timeout(left, state.engine().place_order(request, patience(left))).await;
+    let decision = deciding.map_err(|_| Problem::OutcomeUnknown)??;
+    map(state, decision)
+}
+
+/// How long a recovery or a full queue is waited for: not so long that no time is left to say how it went.
+fn patience(left: Duration) -> Duration {
+    left * 3 / 4
+}
+
+/// Reads the body and the drop's terms.
+async fn prepare(
+    state: &ApiState,
+    caller: Caller,
+    key: IdempotencyKey,
+    parts: &Parts,
+    body: Body,
+) -> Result<OrderRequest, Problem> {
+    let asked: PlaceOrder = read_json(&parts.headers, body, state.settings()).await?;
+    let units = units(asked.quantity, state.settings().quantity_max);
+    let (drop_id, units) = match (asked.drop_id, units) {
+        (Some(drop_id), Ok(units)) => (drop_id, units),
+        (drop_id, units) => {
+            let missing = drop_id.is_none().then(|| FieldError::new("/drop_id", "is required"));
+            return Err(Problem::InvalidRequest(missing.into_iter().chain(units.err()).collect()));
+        }
+    };
+    let drop = state.terms().find(&drop_id, state).await?;
+    Ok(OrderRequest { drop, user_id: caller.user_id, key, units, expected_total: asked.expected_total })
+}
+
+fn units(asked: Option<u64>, most: u16) -> Result<u16, FieldError> {
+    let units = u16::try_from(asked.unwrap_or(1)).ok().filter(|units| (1..=most).contains(units));
+    units.ok_or_else(|| FieldError::new("/quantity", format!("a number from 1 to {most}")))
+}
+
+fn map(state: &ApiState, decision: Decision) -> Result<Response, Problem> {
+    let problem = match decision {
+        Decision::Granted(order) => return confirmed(state, &order, OrderOutcome::Granted),
+        Decision::Replayed(order) => return confirmed(state, &order, OrderOutcome::Replayed),
+        Decision::Refused(refusal) => refusal,
+    };
+    Err(match problem {
+        Refusal::KeyReused => Problem::IdempotencyKeyReused,
+        Refusal::NotActive { phase, window } => Problem::SaleNotActive { phase, window },
+        Refusal::PriceChanged { unit_price, total_price } => Problem::PriceChanged { unit_price, total_price },
+        Refusal::LimitReached { limit, owned } => Problem::LimitReached { limit, owned },
+        Refusal::SoldOut => Problem::SoldOut,
+        Refusal::InsufficientStock { available } => Problem::InsufficientStock { available },
+        Refusal::ArchiveBehind => Problem::ArchiveBehind,
+    })
+}
+
+fn confirmed(state: &ApiState, order: &Order, outcome: OrderOutcome) -> Result<Response, Problem> {
+    state.order_metrics().count(outcome);
+    let mut response = answer(StatusCode::CREATED, order)?;
+    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/orders/{}", order.id)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    if outcome == OrderOutcome::Replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn refused(state: &ApiState, problem: Problem) -> Response {
+    state.order_metrics().count(outcome(problem.code()));
+    problem.into_response()
+}
+
+/// What a problem's code is counted as.
+const fn outcome(code: Code) -> OrderOutcome {
+    match code {
+        Code::SaleNotActive => OrderOutcome::NotActive,
+        Code::LimitReached => OrderOutcome::LimitReached,
+        Code::SoldOut => OrderOutcome::SoldOut,
+        Code::InsufficientStock => OrderOutcome::InsufficientStock,
+        Code::PriceChanged => OrderOutcome::PriceChanged,
+        Code::IdempotencyKeyReused => OrderOutcome::KeyReused,
+        Code::OutcomeUnknown => OrderOutcome::OutcomeUnknown,
+        Code::ShardRecovering => OrderOutcome::ShardRecovering,
+        Code::ArchiveBehind => OrderOutcome::ArchiveBehind,
+        Code::Unavailable | Code::Internal => OrderOutcome::Unavailable,
+        _ => OrderOutcome::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantity_is_one_unless_it_is_said() {
+        assert_eq!(units(None, 1_000), Ok(1));
+        assert_eq!(units(Some(1_000), 1_000), Ok(1_000));
+        for asked in [0, 1_001, u64::MAX] {
+            assert_eq!(units(Some(asked), 1_000).map_err(|error| error.pointer), Err("/quantity".into()), "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_wait_leaves_time_to_answer() {
+        assert_eq!(patience(Duration::from_secs(10)), Duration::from_millis(7_500));
+    }
+}

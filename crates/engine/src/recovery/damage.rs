@@ -1,0 +1,50 @@
+//! Looking for keys that are lost although the server's token is trusted: evicted, deleted by hand, half-migrated.
+
+use bytes::Bytes;
+use fred::interfaces::ClientLike;
+use fred::types::{ClusterHash, CustomCommand, Value};
+use stampede_domain::{DropId, Shard, UserDigest};
+
+use crate::EngineError;
+use crate::engine::Engine;
+use crate::redis::{Fields, unavailable};
+
+/// What looking at a few of a shard's drops found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamageCheck {
+    /// Where the next look begins; 0 at the end.
+    pub next: u64,
+    /// Whether a drop that was opened here lacks a key.
+    pub damaged: bool,
+}
+
+impl Engine {
+    /// Looks at about `count` of the drops that a shard opened, from `cursor` on (0 to begin).
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if Redis does not answer.
+    pub async fn check_damage(&self, shard: Shard, cursor: u64, count: u32) -> Result<DamageCheck, EngineError> {
+        let key = self.shared.handle(shard)?.keys.drops.clone();
+        let command = CustomCommand::new_static("SSCAN", ClusterHash::FirstKey, false);
+        let args: Vec<Value> = vec![key.into(), cursor.to_string().into(), "COUNT".into(), i64::from(count).into()];
+        let value = self.shared.redis.reader().custom(command, args).await.map_err(unavailable)?;
+        let mut fields = Fields::of("SSCAN", value)?;
+        let next = fields.parse()?;
+        let mut members = fields.list()?;
+        let mut drops: Vec<(DropId, UserDigest)> = Vec::with_capacity(members.len());
+        for _ in 0..members.len() {
+            let member: Bytes = members.bytes()?;
+            if let Ok(id) = members.parse_bytes(&member) {
+                drops.push((id, UserDigest::default()));
+            }
+        }
+        // The sentinel, a hyphen, has the form of an id.
+        drops.retain(|(id, _)| id.as_str() != "-");
+        let damaged = match self.user_grants(shard, &drops).await {
+            Ok(found) => found.iter().any(|found| found.grants.is_none()),
+            Err(EngineError::ShardRecovering) => self.inspect_shard(shard).await?.is_trusted(),
+            Err(error) => return Err(error),
+        };
+        Ok(DamageCheck { next, damaged })
+    }
+}
