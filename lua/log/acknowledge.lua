@@ -7,11 +7,12 @@
 --   acknowledged: how many of the entries were still pending
 -- LOGS nothing
 --@include lib/open_shard
---@include lib/has_sentinel
+--@include lib/is_whole
 local log_key, unsettled_key = KEYS[2], KEYS[3]
 
 local shard = open_shard(KEYS[1])
-if not shard or shard.epoch ~= tonumber(ARGV[1]) or not has_sentinel(unsettled_key) then return {'shard-recovering'} end
+if not shard or shard.epoch ~= tonumber(ARGV[1]) then return {'shard-recovering'} end
+if not is_whole(log_key, unsettled_key) then return {'shard-recovering'} end
 
 local acknowledged = 0
 for a = 2, #ARGV, 3 do

@@ -6,13 +6,14 @@
 --   forgotten: how many
 -- LOGS nothing
 --@include lib/open_shard
+--@include lib/has_log
 local shard = open_shard(KEYS[1])
-if not shard then return {'shard-recovering'} end
+if not shard or not has_log(KEYS[2]) then return {'shard-recovering'} end
 local forgotten = 0
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[2], 'persister')) do
   local fields = {}
   for f = 1, #consumer, 2 do fields[consumer[f]] = consumer[f + 1] end
-  if fields['pending'] == 0 and fields['idle'] > tonumber(ARGV[1]) then
+  if fields['pending'] == 0 and fields['idle'] >= tonumber(ARGV[1]) then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[2], 'persister', fields['name'])
     forgotten = forgotten + 1
   end

@@ -6,8 +6,9 @@
 --   read: id and the values of epoch, number, kind, data and picks of each entry
 -- LOGS nothing
 --@include lib/open_shard
+--@include lib/has_log
 local shard = open_shard(KEYS[1])
-if not shard then return {'shard-recovering'} end
+if not shard or not has_log(KEYS[2]) then return {'shard-recovering'} end
 local command = ARGV[4] == 'backward' and 'XREVRANGE' or 'XRANGE'
 local reply = {'read'}
 for _, entry in ipairs(redis.call(command, KEYS[2], ARGV[1], ARGV[2], 'COUNT', ARGV[3])) do

@@ -17,12 +17,17 @@
 --@include lib/guard
 --@include lib/create_drop
 --@include lib/set_timers
+--@include lib/has_sentinel
+--@include lib/clear_window_timers
 --@include lib/drop_id
 local timers_key, drops_key = KEYS[3], KEYS[4]
 local byte, sub = string.byte, string.sub
 local refusal = guard(KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]))
 if refusal then return refusal end
 
+if not (has_sentinel(timers_key) and redis.call('SISMEMBER', drops_key, '-') == 1) then
+  return {'malformed', 'keys of the shard'}
+end
 local lengths = {create = 9, grant = 3, withdraw = 4, restock = 2, window = 3, state = 1, started = 0, version = 1}
 local drops = (#KEYS - 4) / 2
 local present, created = {}, {}
@@ -79,9 +84,8 @@ function apply.window(drop_key, _, at)
 end
 function apply.state(drop_key, _, at)
   redis.call('HSET', drop_key, 'state', ARGV[at])
-  local id = drop_id(drop_key)
-  if ARGV[at] == 'ended' or ARGV[at] == 'cancelled' then redis.call('ZREM', timers_key, 'start:' .. id, 'end:' .. id) end
-  if ARGV[at] == 'cancelled' then redis.call('ZADD', timers_key, 0, 'withdraw:' .. id) end
+  if ARGV[at] == 'ended' or ARGV[at] == 'cancelled' then clear_window_timers(timers_key, drop_key) end
+  if ARGV[at] == 'cancelled' then redis.call('ZADD', timers_key, 0, 'withdraw:' .. drop_id(drop_key)) end
 end
 function apply.started(drop_key)
   redis.call('ZREM', timers_key, 'start:' .. drop_id(drop_key))
@@ -90,12 +94,13 @@ function apply.version(drop_key, _, at)
   redis.call('HSET', drop_key, 'version', ARGV[at])
 end
 
+-- The first write, and the one that can be refused: by a log that is missing, of another type, or further on than that.
+if ARGV[5] ~= '0' then redis.call('XSETID', KEYS[2], ARGV[5] .. '-' .. ARGV[6]) end
 a = 7
 while a <= #ARGV do
   local d = tonumber(ARGV[a + 1])
   apply[ARGV[a]](KEYS[3 + 2 * d], KEYS[4 + 2 * d], a + 2)
   a = a + 2 + lengths[ARGV[a]]
 end
-if ARGV[5] ~= '0' then redis.call('XSETID', KEYS[2], ARGV[5] .. '-' .. ARGV[6]) end
 redis.call('HSET', KEYS[1], 'number', ARGV[4], 'last_ms', ARGV[5], 'last_sequence', ARGV[6])
 return {'applied'}

@@ -10,7 +10,7 @@
 --@include lib/drop_reply
 --@include lib/is_over
 --@include lib/set_timers
---@include lib/has_sentinel
+--@include lib/is_whole
 local log_key, unsettled_key, timers_key, drop_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local starts_ms, ends_ms, limit = ARGV[4], ARGV[5], ARGV[6]
 
@@ -18,7 +18,7 @@ local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
 local drop = redis.call('HMGET', drop_key, 'state', 'starts_ms', 'ends_ms', 'limit_per_user')
 local state = drop[1]
-if not (state and has_sentinel(unsettled_key) and has_sentinel(timers_key)) then return {'shard-recovering'} end
+if not (state and is_whole(log_key, unsettled_key, timers_key)) then return {'shard-recovering'} end
 if drop[2] == starts_ms and drop[3] == ends_ms and drop[4] == limit then return drop_reply('unchanged', shard, drop_key) end
 local running = (state == 'open' or state == 'paused') and not is_over(drop[3], shard.ms)
 local scheduled = state == 'open' and shard.ms < tonumber(drop[2])

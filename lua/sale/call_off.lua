@@ -8,21 +8,21 @@
 --@include lib/enter
 --@include lib/change_drop
 --@include lib/drop_reply
+--@include lib/clear_window_timers
 --@include lib/drop_id
---@include lib/has_sentinel
+--@include lib/is_whole
 local log_key, unsettled_key, timers_key, drop_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
 local state = redis.call('HGET', drop_key, 'state')
-if not (state and has_sentinel(unsettled_key) and has_sentinel(timers_key)) then return {'shard-recovering'} end
+if not (state and is_whole(log_key, unsettled_key, timers_key)) then return {'shard-recovering'} end
 if state == 'cancelled' then return drop_reply('unchanged', shard, drop_key) end
 
 local reply = change_drop(shard, log_key, unsettled_key, drop_key, 'called_off', ARGV[3], {'state', 'cancelled'})
 if reply[1] == 'changed' then
-  local id = drop_id(drop_key)
-  redis.call('ZREM', timers_key, 'start:' .. id, 'end:' .. id)
+  clear_window_timers(timers_key, drop_key)
   -- Due at once: the worker that cancels the orders takes this timer away when none is left.
-  redis.call('ZADD', timers_key, shard.time_ms, 'withdraw:' .. id)
+  redis.call('ZADD', timers_key, shard.time_ms, 'withdraw:' .. drop_id(drop_key))
 end
 return reply

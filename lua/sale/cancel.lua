@@ -9,7 +9,7 @@
 --@include lib/append_entry
 --@include lib/touch_drop
 --@include lib/announce
---@include lib/has_sentinel
+--@include lib/is_whole
 local log_key, unsettled_key, drop_key, users_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local user, position, index, by, data = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local byte, sub = string.byte, string.sub
@@ -18,7 +18,7 @@ local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
 local drop = redis.call('HMGET', drop_key, 'available', 'sold', 'cancellable_for_s', 'cancellations_per_user')
 local records = redis.call('HMGET', users_key, '-', user)
-if not (drop[1] and records[1] and has_sentinel(unsettled_key)) then return {'shard-recovering'} end
+if not (drop[1] and records[1] and is_whole(log_key, unsettled_key)) then return {'shard-recovering'} end
 
 local record, found, cancelled = records[2] or '', nil, 0
 for r = 1, #record, 28 do

@@ -8,9 +8,9 @@
 --@include lib/enter
 --@include lib/change_drop
 --@include lib/drop_reply
---@include lib/drop_id
+--@include lib/clear_window_timers
 --@include lib/is_over
---@include lib/has_sentinel
+--@include lib/is_whole
 local log_key, unsettled_key, timers_key, drop_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local by = ARGV[4]
 
@@ -18,15 +18,14 @@ local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
 local drop = redis.call('HMGET', drop_key, 'state', 'ends_ms')
 local state = drop[1]
-if not (state and has_sentinel(unsettled_key) and has_sentinel(timers_key)) then return {'shard-recovering'} end
-local timer = 'end:' .. drop_id(drop_key)
+if not (state and is_whole(log_key, unsettled_key, timers_key)) then return {'shard-recovering'} end
 if state == 'ended' or (state == 'cancelled' and by == 'clock') then
-  redis.call('ZREM', timers_key, timer)
+  clear_window_timers(timers_key, drop_key)
   return drop_reply('unchanged', shard, drop_key)
 end
 if state == 'cancelled' then return drop_reply('invalid-transition', shard, drop_key) end
 if by == 'clock' and not is_over(drop[2], shard.ms) then return drop_reply('invalid-transition', shard, drop_key) end
 
 local reply = change_drop(shard, log_key, unsettled_key, drop_key, 'closed', ARGV[3], {'state', 'ended'})
-if reply[1] == 'changed' then redis.call('ZREM', timers_key, timer) end
+if reply[1] == 'changed' then clear_window_timers(timers_key, drop_key) end
 return reply

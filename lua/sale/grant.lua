@@ -15,7 +15,7 @@
 --@include lib/touch_drop
 --@include lib/announce
 --@include lib/is_over
---@include lib/has_sentinel
+--@include lib/is_whole
 --@include lib/close_by_clock
 local log_key, unsettled_key = KEYS[2], KEYS[3]
 local requests, data = ARGV[5], ARGV[6]
@@ -23,7 +23,7 @@ local byte, char, sub = string.byte, string.char, string.sub
 
 local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
-if not has_sentinel(unsettled_key) then return {'shard-recovering'} end
+if not is_whole(log_key, unsettled_key) then return {'shard-recovering'} end
 
 -- Which users are asked about, by drop.
 local drops, asked = (#KEYS - 3) / 2, {}

@@ -12,14 +12,14 @@
 --@include lib/announce
 --@include lib/drop_reply
 --@include lib/drop_id
---@include lib/has_sentinel
+--@include lib/is_whole
 --@include lib/create_drop
 local log_key, unsettled_key, timers_key, drops_key, drop_key, users_key =
   KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 
 local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
-if not (has_sentinel(unsettled_key) and has_sentinel(timers_key)) then return {'shard-recovering'} end
+if not is_whole(log_key, unsettled_key, timers_key) then return {'shard-recovering'} end
 local known = redis.call('SISMEMBER', drops_key, '-') == 1 and redis.call('SISMEMBER', drops_key, drop_id(drop_key))
 if not known then return {'shard-recovering'} end
 local existing = read_drop(drop_key)

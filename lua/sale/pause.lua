@@ -9,14 +9,14 @@
 --@include lib/change_drop
 --@include lib/drop_reply
 --@include lib/is_over
---@include lib/has_sentinel
+--@include lib/is_whole
 local log_key, unsettled_key, timers_key, drop_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
 local drop = redis.call('HMGET', drop_key, 'state', 'ends_ms')
 local state = drop[1]
-if not (state and has_sentinel(unsettled_key) and has_sentinel(timers_key)) then return {'shard-recovering'} end
+if not (state and is_whole(log_key, unsettled_key, timers_key)) then return {'shard-recovering'} end
 if state == 'paused' and not is_over(drop[2], shard.ms) then return drop_reply('unchanged', shard, drop_key) end
 if not (state == 'open') or is_over(drop[2], shard.ms) then return drop_reply('invalid-transition', shard, drop_key) end
 

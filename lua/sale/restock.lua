@@ -9,7 +9,7 @@
 --@include lib/change_drop
 --@include lib/drop_reply
 --@include lib/is_over
---@include lib/has_sentinel
+--@include lib/is_whole
 local log_key, unsettled_key, timers_key, drop_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local key, units = 'restock:' .. ARGV[4], tonumber(ARGV[5])
 
@@ -17,7 +17,7 @@ local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
 local drop = redis.call('HMGET', drop_key, 'state', 'ends_ms', 'total', 'available', 'restocks', key)
 local state = drop[1]
-if not (state and has_sentinel(unsettled_key) and has_sentinel(timers_key)) then return {'shard-recovering'} end
+if not (state and is_whole(log_key, unsettled_key, timers_key)) then return {'shard-recovering'} end
 if drop[6] then
   if tonumber(drop[6]) ~= units then return {'key-reused'} end
   return drop_reply('unchanged', shard, drop_key)

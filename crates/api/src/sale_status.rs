@@ -66,7 +66,7 @@ pub(crate) async fn get_sale_status(
     IfNoneMatch(asked): IfNoneMatch,
 ) -> Result<Response, Problem> {
     let status = state.snapshots().sale_status(&sku).await?;
-    let unchanged = asked.is_some_and(|asked| matches(&asked, &status.etag));
+    let unchanged = asked.is_some_and(|asked| has_tag(&asked, &status.etag));
     let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { status.body().into_response() };
     let answer = response.headers_mut();
     if !unchanged {
@@ -89,7 +89,7 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
 }
 
 /// Whether one of the entity tags that the client has is this one; weak ones compare as strong ones do (RFC 9110, 13.1.2).
-fn matches(asked: &HeaderValue, etag: &HeaderValue) -> bool {
+fn has_tag(asked: &HeaderValue, etag: &HeaderValue) -> bool {
     let (Ok(asked), Ok(etag)) = (asked.to_str(), etag.to_str()) else { return false };
     asked.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn a_tag_is_found_in_what_the_client_has() {
         let etag = HeaderValue::from_static("\"7-live-a\"");
-        let matches = |asked: &'static str| super::matches(&HeaderValue::from_static(asked), &etag);
+        let matches = |asked: &'static str| has_tag(&HeaderValue::from_static(asked), &etag);
         for asked in ["\"7-live-a\"", "W/\"7-live-a\"", "\"6-live-a\", \"7-live-a\"", "*"] {
             assert!(matches(asked), "{asked}");
         }

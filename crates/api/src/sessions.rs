@@ -51,7 +51,8 @@ struct CurrentView<'a> {
 }
 
 problems!(CreateProblems: MalformedRequest, InvalidRequest, Forbidden, BodyTooLarge, UnsupportedMediaType);
-problems!(CurrentProblems: Unauthenticated, Forbidden);
+problems!(CurrentProblems: Unauthenticated);
+problems!(DeleteProblems: Unauthenticated, Forbidden);
 
 /// Gives a shopper's token, as the deployment's `sign_in` allows.
 #[utoipa::path(
@@ -87,7 +88,7 @@ pub(crate) async fn get_session(caller: Caller) -> Result<Response, Problem> {
 /// Takes the cookie away. The token itself stays good until it expires.
 #[utoipa::path(
     delete, path = "/sessions/current", tag = "sessions", security(("bearer" = []), ("cookie" = [])),
-    responses((status = 204, description = "The cookie is gone"), CurrentProblems),
+    responses((status = 204, description = "The cookie is gone"), DeleteProblems),
 )]
 pub(crate) async fn delete_session(State(state): State<ApiState>, _caller: Caller) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();

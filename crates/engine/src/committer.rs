@@ -10,10 +10,13 @@ use fred::types::Value;
 use stampede_domain::{LogId, Shard};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::call::Call;
 use crate::engine::{Engine, ShardHandle, Shared};
 use crate::metrics;
 use crate::sale::{Decision, DropTerms, GrantCall, GroupCall, OrderRequest, decode_grant_reply, index_of};
 use crate::{EngineError, scripts};
+
+pub(crate) static GRANT: Call<()> = Call::settled(&scripts::SALE_GRANT, &[("decided", ())]);
 
 /// How long to wait before a fenced shard is tried again.
 const FENCE_RETRY: Duration = Duration::from_millis(20);
@@ -49,7 +52,7 @@ impl Engine {
 pub(crate) fn spawn(shared: Arc<Shared>, shard: Shard) -> mpsc::Sender<Pending> {
     let (queue, orders) = mpsc::channel(shared.settings.queue_max_orders);
     tokio::spawn(async move {
-        let mut committer = Committer { shared, shard, orders, last_seen: LogId::default() };
+        let mut committer = Committer { shared, shard, orders, next: LogId::default() };
         committer.run().await;
     });
     queue
@@ -59,8 +62,8 @@ struct Committer {
     shared: Arc<Shared>,
     shard: Shard,
     orders: mpsc::Receiver<Pending>,
-    /// The shard's clock at the last answered call: a grant beyond it is newer than that.
-    last_seen: LogId,
+    /// Where the shard's next entry could stand after the last answered call: a grant from there on is newer than that.
+    next: LogId,
 }
 
 /// What became of a call.
@@ -164,14 +167,13 @@ impl Committer {
         let mut keys = vec![handle.keys.meta.clone(), handle.keys.log.clone(), handle.keys.unsettled.clone()];
         keys.extend(packed.drop_keys.iter().cloned());
         let started = Instant::now();
-        let settled = self.shared.settle(handle, &scripts::SALE_GRANT, &keys, &args).await;
+        let settled = self.shared.settle(handle, &GRANT, &keys, &args).await;
         metrics::group_call(started.elapsed());
         let settled = settled?;
-        let lost_after = settled.was_lost.then_some(self.last_seen);
+        let lost_from = settled.was_lost.then_some(self.next);
         let calls = group.iter().map(|pending| &pending.call);
-        let reply = decode_grant_reply(self.shard, settled.reply, calls, packed.drops(), lost_after)?;
-        self.last_seen = reply.log_id;
-        handle.clock.heard(reply.log_id.time().as_ms());
+        let reply = decode_grant_reply(self.shard, settled.fields, calls, packed.drops(), lost_from)?;
+        self.next = if reply.granted_now() { reply.log_id.next() } else { reply.log_id };
         Ok(reply.decisions)
     }
 }

@@ -3,6 +3,7 @@
 //! Everything that must be decided atomically is decided by a Lua script in Redis, and every script is a typed call here.
 //! No other crate knows a key's name or a script's reply. [`Engine`] is the whole of it; it is cheap to clone.
 
+mod call;
 mod changes;
 mod clock;
 mod committer;

@@ -7,6 +7,7 @@ use fred::interfaces::{ClientLike, StreamsInterface};
 use fred::types::{ClusterHash, CustomCommand, Value};
 use stampede_domain::{DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, OrderId, Shard};
 
+use crate::call::Call;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::redis::{CallError, Fields, unavailable};
@@ -17,6 +18,11 @@ const TAIL_ENTRIES: i64 = 64;
 
 /// Entries of the log that a search for a drop's newest orders reads at most.
 const TAIL_LIMIT: usize = 4_096;
+
+pub(crate) static READ: Call<()> = Call::fenced(&scripts::LOG_READ, &[("read", ())]);
+pub(crate) static STATUS: Call<()> = Call::fenced(&scripts::LOG_STATUS, &[("status", ())]);
+pub(crate) static ACKNOWLEDGE: Call<()> = Call::fenced(&scripts::LOG_ACKNOWLEDGE, &[("acknowledged", ())]);
+pub(crate) static FORGET_CONSUMERS: Call<()> = Call::fenced(&scripts::LOG_FORGET_CONSUMERS, &[("forgotten", ())]);
 
 /// One entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,11 +178,7 @@ impl Engine {
             args.push(Value::from(receipt.bytes as i64));
         }
         let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone()];
-        let mut reply = self.shared.redis.change(&scripts::LOG_ACKNOWLEDGE, keys, args).await?;
-        match reply.code {
-            "acknowledged" => Ok(reply.fields.parse()?),
-            _ => Err(EngineError::ShardRecovering),
-        }
+        Ok(self.shared.change_fenced(&ACKNOWLEDGE, keys, args).await?.parse()?)
     }
 
     /// Forgets the names of consumers that are gone: without pending entries, and idle for `idle`. Returns how many.
@@ -187,11 +189,7 @@ impl Engine {
         let k = &self.shared.handle(shard)?.keys;
         let keys = vec![k.meta.clone(), k.log.clone()];
         let args = vec![Value::from(crate::clock::millis(idle))];
-        let mut reply = self.shared.redis.change(&scripts::LOG_FORGET_CONSUMERS, keys, args).await?;
-        match reply.code {
-            "forgotten" => Ok(reply.fields.parse()?),
-            _ => Err(EngineError::ShardRecovering),
-        }
+        Ok(self.shared.change_fenced(&FORGET_CONSUMERS, keys, args).await?.parse()?)
     }
 
     /// How long the log is and how far it has been archived.
@@ -201,7 +199,7 @@ impl Engine {
     pub async fn log_status(&self, shard: Shard) -> Result<LogStatus, EngineError> {
         let k = &self.shared.handle(shard)?.keys;
         let keys = vec![k.meta.clone(), k.log.clone()];
-        let mut fields = self.shared.read(&scripts::LOG_STATUS, keys, Vec::new()).await?.fields;
+        let mut fields = self.shared.read(&STATUS, keys, Vec::new()).await?;
         Ok(LogStatus {
             epoch: Epoch(fields.parse()?),
             now_ms: fields.parse()?,
@@ -287,7 +285,7 @@ impl Engine {
         let k = &self.shared.handle(shard)?.keys;
         let keys = vec![k.meta.clone(), k.log.clone()];
         let args: Vec<Value> = vec![from.into(), to.into(), count.into(), direction.into()];
-        let mut fields = self.shared.read(&scripts::LOG_READ, keys, args).await?.fields;
+        let mut fields = self.shared.read(&READ, keys, args).await?;
         (0..fields.len())
             .map(|_| {
                 let mut entry = fields.list()?;

@@ -10,9 +10,9 @@ use fred::types::Value;
 use tracing::{debug, warn};
 
 use crate::EngineError;
+use crate::call::{Call, Refused};
 use crate::engine::{ShardHandle, Shared};
-use crate::redis::{CallError, Reply};
-use crate::scripts::Script;
+use crate::redis::{CallError, Fields, Reply};
 
 /// How often a lost call is repeated before its outcome counts as unknown.
 const SETTLING_CALLS: u32 = 3;
@@ -21,20 +21,22 @@ const SETTLING_CALLS: u32 = 3;
 const LATE_CALLS: u32 = 5;
 
 /// A call's answer, and whether an earlier sending of it may have been what took effect.
-pub(crate) struct Settled {
-    pub(crate) reply: Reply,
+pub(crate) struct Settled<C> {
+    pub(crate) code: C,
+    pub(crate) fields: Fields,
     pub(crate) was_lost: bool,
 }
 
 impl Shared {
     /// Calls a script whose first two arguments are its deadline and the floor, and settles it if its answer is lost.
-    pub(crate) async fn settle(
+    pub(crate) async fn settle<C: Copy>(
         &self,
         shard: &ShardHandle,
-        script: &'static Script,
+        call: &'static Call<C>,
         keys: &[String],
         args: &[Value],
-    ) -> Result<Settled, EngineError> {
+    ) -> Result<Settled<C>, EngineError> {
+        let script = call.script;
         self.wait_for_connection().await?;
         let (mut floor_ms, mut lost, mut late) = (0, 0, 0);
         loop {
@@ -42,19 +44,20 @@ impl Shared {
             let mut all = Vec::with_capacity(args.len() + 2);
             all.extend([Value::from(deadline_ms), Value::from(floor_ms)]);
             all.extend_from_slice(args);
-            match self.redis.change(script, keys.to_vec(), all).await {
-                Ok(mut reply) if reply.code == "past-deadline" => {
-                    shard.clock.raised_floor(reply.fields.parse()?);
+            let called = self.redis.change(script, keys.to_vec(), all).await;
+            match called.and_then(|reply| Ok((call.decode(&reply)?, reply.fields))) {
+                Ok((Ok(code), fields)) => return Ok(Settled { code, fields, was_lost: lost > 0 }),
+                Ok((Err(Refused::PastDeadline), mut fields)) => {
+                    shard.clock.raised_floor(fields.parse()?);
                     late += 1;
                     if late == LATE_CALLS {
-                        return Err(if lost > 0 { EngineError::OutcomeUnknown } else { busy() });
+                        return Err(if lost > 0 { EngineError::OutcomeUnknown } else { Refused::PastDeadline.into() });
                     }
                 }
-                Ok(reply) if reply.code == "shard-recovering" => {
-                    // A lost call may have taken effect before the fence came down.
-                    return Err(if lost > 0 { EngineError::OutcomeUnknown } else { EngineError::ShardRecovering });
+                // A lost call may have taken effect before the fence came down.
+                Ok((Err(refused), _)) => {
+                    return Err(if lost > 0 { EngineError::OutcomeUnknown } else { refused.into() });
                 }
-                Ok(reply) => return Ok(Settled { reply, was_lost: lost > 0 }),
                 Err(CallError::Lost(error)) => {
                     debug!(script = script.name, shard = %shard.shard, %error, "the answer of a call was lost");
                     floor_ms = floor_ms.max(deadline_ms);
@@ -76,18 +79,29 @@ impl Shared {
         }
     }
 
+    /// Calls, once, a script without a deadline that may be repeated whatever became of it; `shard-recovering` is an error.
+    pub(crate) async fn change_fenced(
+        &self,
+        call: &'static Call<()>,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> Result<Fields, EngineError> {
+        let reply = self.redis.change(call.script, keys, args).await?;
+        decided(call, reply)
+    }
+
     /// Calls a script that changes nothing; `shard-recovering` is an error.
     pub(crate) async fn read(
         &self,
-        script: &'static Script,
+        call: &'static Call<()>,
         keys: Vec<String>,
         args: Vec<Value>,
-    ) -> Result<Reply, EngineError> {
-        let reply = self.redis.read(script, keys, args).await.map_err(|error| match error {
+    ) -> Result<Fields, EngineError> {
+        let reply = self.redis.read(call.script, keys, args).await.map_err(|error| match error {
             CallError::Lost(error) => EngineError::Unavailable(error),
             other => other.into(),
         })?;
-        if reply.code == "shard-recovering" { Err(EngineError::ShardRecovering) } else { Ok(reply) }
+        decided(call, reply)
     }
 
     /// Waits until there is a connection, so that a call is not sent into a queue that may stand for long.
@@ -104,8 +118,9 @@ impl Shared {
     }
 }
 
-fn busy() -> EngineError {
-    EngineError::Unavailable("Redis answers too late".to_owned())
+fn decided(call: &'static Call<()>, reply: Reply) -> Result<Fields, EngineError> {
+    call.decode(&reply)??;
+    Ok(reply.fields)
 }
 
 impl From<CallError> for EngineError {

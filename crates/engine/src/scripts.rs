@@ -23,6 +23,14 @@ pub struct Script {
 }
 
 impl Script {
+    /// Whether the script's header allows this many keys.
+    pub fn takes(&self, keys: usize) -> bool {
+        match self.keys_per_drop {
+            0 => keys == self.fixed_keys,
+            each => keys >= self.fixed_keys && (keys - self.fixed_keys).is_multiple_of(each),
+        }
+    }
+
     /// The hash by which Redis knows it.
     pub fn sha1(&self) -> &str {
         self.sha1.get_or_init(|| fred::util::sha1_hash(self.source))

@@ -3,8 +3,12 @@
 use fred::types::Value;
 use stampede_domain::{DropId, Shard, Timestamp};
 
+use crate::call::Call;
 use crate::engine::Engine;
 use crate::{EngineError, scripts};
+
+pub(crate) static DUE: Call<()> = Call::fenced(&scripts::TIMERS_DUE, &[("due", ())]);
+pub(crate) static REMOVE: Call<()> = Call::settled(&scripts::TIMERS_REMOVE, &[("removed", ())]);
 
 /// What a timer is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +62,7 @@ impl Engine {
         let k = &self.shared.handle(shard)?.keys;
         let keys = vec![k.meta.clone(), k.timers.clone()];
         let args = vec![Value::from(i64::from(limit))];
-        let mut fields = self.shared.read(&scripts::TIMERS_DUE, keys, args).await?.fields;
+        let mut fields = self.shared.read(&DUE, keys, args).await?;
         let now = Timestamp::from_ms(fields.parse()?);
         let mut due = Vec::with_capacity(fields.len() / 2);
         while fields.len() > 0 {
@@ -78,6 +82,6 @@ impl Engine {
         let handle = self.shared.handle(shard)?;
         let keys = [handle.keys.meta.clone(), handle.keys.timers.clone()];
         let args = [Value::from(kind.name())];
-        self.shared.settle(handle, &scripts::TIMERS_REMOVE, &keys, &args).await.map(drop)
+        self.shared.settle(handle, &REMOVE, &keys, &args).await.map(drop)
     }
 }

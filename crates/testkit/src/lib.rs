@@ -2,6 +2,8 @@
 //!
 //! Nothing here imitates a server. A fault is a killed process, a stopped one, or a cut connection.
 
+#[cfg(feature = "app")]
+mod app;
 mod cluster;
 mod mongo;
 mod port;
@@ -10,6 +12,8 @@ mod proxy;
 mod redis;
 mod resp;
 
+#[cfg(feature = "app")]
+pub use app::{Answer, AppOptions, Caller, TestApp};
 pub use cluster::RedisCluster;
 pub use mongo::{MongoDatabase, MongoServer};
 pub use port::free_port;

@@ -31,7 +31,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlaceOrder {
     /// The drop to buy from.
-    #[schema(required = true)]
+    #[schema(value_type = String, example = "air-1-launch")]
     drop_id: Option<String>,
     /// How many units: 1 to 1,000; 1 if it is not said.
     #[schema(value_type = Option<u16>)]

@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::options::ReturnDocument;
 use stampede_domain::{Closing, Deployment, Epoch, Shard, ShardCount};
 
 use super::client::Collections;
@@ -15,6 +14,11 @@ use crate::ArchiveError;
 const DEPLOYMENT: &str = "deployment";
 
 const CLOSING: &str = "closing";
+
+const ROW: &str = "shard's row of epochs";
+
+/// How often a raise is tried against other workers. Each failure is another one's success, and there are few workers.
+const RAISE_ATTEMPTS: u32 = 64;
 
 pub(super) async fn deployment(collections: &Collections, proposed: &Deployment) -> Result<Deployment, ArchiveError> {
     let document =
@@ -31,7 +35,7 @@ pub(super) async fn deployment(collections: &Collections, proposed: &Deployment)
     if let Err(error) = collections.epochs.insert_many(&rows).ordered(false).await {
         for failure in failures(error)? {
             if let Cause::Rejected(why) = failure.cause {
-                return Err(malformed("shard's row of epochs", &why));
+                return Err(malformed(ROW, &why));
             }
         }
     }
@@ -52,18 +56,25 @@ pub(super) async fn current(collections: &Collections, shard: Shard) -> Result<E
     found.map_or(Ok(Epoch(0)), |row| read_epoch(&row))
 }
 
+/// By compare-and-set: whoever changes the row from one epoch to the next has that epoch alone. An increment that returns
+/// the document would do in MongoDB, but some servers of its protocol return what a later increment has made of it (ran).
 pub(super) async fn raise(collections: &Collections, shard: Shard) -> Result<Epoch, ArchiveError> {
-    let row = doc! { "_id": i32::from(shard.number()) };
-    let raised = collections
-        .epochs
-        .find_one_and_update(row, doc! { "$inc": { "epoch": 1_i64 } })
-        .return_document(ReturnDocument::After)
-        .await?;
-    read_epoch(&raised.ok_or_else(|| ArchiveError::missing("shard's row of epochs"))?)
+    let id = i32::from(shard.number());
+    for _ in 0..RAISE_ATTEMPTS {
+        let row = collections.epochs.find_one(doc! { "_id": id }).await?;
+        let Epoch(epoch) = read_epoch(&row.ok_or_else(|| ArchiveError::missing(ROW))?)?;
+        let raised = epoch.checked_add(1).ok_or_else(|| malformed(ROW, &"its epochs are used up"))?;
+        let filter = doc! { "_id": id, "epoch": i64::from(epoch) };
+        let set = doc! { "$set": { "epoch": i64::from(raised) } };
+        if collections.epochs.update_one(filter, set).await?.matched_count == 1 {
+            return Ok(Epoch(raised));
+        }
+    }
+    Err(ArchiveError::Unavailable("MongoDB: too many processes raise one epoch at once".to_owned()))
 }
 
 fn read_epoch(row: &Document) -> Result<Epoch, ArchiveError> {
-    Fields::of(row, "shard's row of epochs").number("epoch").map(Epoch)
+    Fields::of(row, ROW).number("epoch").map(Epoch)
 }
 
 pub(super) async fn close(collections: &Collections, closing: &Closing) -> Result<Closing, ArchiveError> {

@@ -51,8 +51,10 @@ fn write(product: &Product) -> Result<Document, ArchiveError> {
     let mut document = to_document(product, WHAT)?;
     let sku = document.remove("sku");
     document.insert("_id", sku);
-    document.insert("windows", Bson::Array(Vec::new()));
+    // The version goes before what it is of: should a server ever write out a document while it changes, a reader then
+    // has too old a version, which fails, and never too new a one.
     document.insert("windows_version", 0_i64);
+    document.insert("windows", Bson::Array(Vec::new()));
     Ok(document)
 }
 

@@ -157,7 +157,7 @@ impl Kept {
         let windows: Vec<Bson> =
             self.windows.iter().map(|kept| to_document(kept, WHAT).map(Bson::Document)).collect::<Result<_, _>>()?;
         let filter = doc! { "_id": sku.as_str(), "windows_version": self.version };
-        let set = doc! { "windows": windows, "windows_version": self.version + 1 };
+        let set = doc! { "windows_version": self.version + 1, "windows": windows };
         let updated = collections.products.update_one(filter, doc! { "$set": set }).await?;
         Ok(updated.matched_count == 1)
     }

@@ -9,9 +9,20 @@ use stampede_domain::{
 };
 
 use super::{RecoveryGuard, drop_keys, number_arg};
+use crate::call::Call;
 use crate::engine::Engine;
 use crate::sale::{terms_args, time_arg};
 use crate::{EngineError, scripts};
+
+/// What `recovery/apply` decides.
+#[derive(Clone, Copy)]
+pub(crate) enum Applying {
+    Applied,
+    Malformed,
+}
+
+pub(crate) static APPLY: Call<Applying> =
+    Call::guarded(&scripts::RECOVERY_APPLY, &[("applied", Applying::Applied), ("malformed", Applying::Malformed)]);
 
 /// Whole entries of a shard's history, in order, that one script call applies.
 #[derive(Debug, Default)]
@@ -53,11 +64,12 @@ impl Engine {
         let mut args =
             vec![number_arg(number), number_arg(after), number_arg(last.ms), Value::from(i64::from(last.sequence))];
         args.append(&mut changes.words);
-        let mut reply = self.guarded(guard, &scripts::RECOVERY_APPLY, keys, &args).await?;
-        if reply.code == "malformed" {
-            return Err(EngineError::Malformed(format!("recovery/apply: {}", reply.fields.text()?)));
+        match self.guarded(guard, &APPLY, keys, &args).await? {
+            (Applying::Applied, _) => Ok((after, last)),
+            (Applying::Malformed, mut fields) => {
+                Err(EngineError::Malformed(format!("recovery/apply: {}", fields.text()?)))
+            }
         }
-        Ok((after, last))
     }
 }
 

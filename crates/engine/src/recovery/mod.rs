@@ -8,13 +8,32 @@ use fred::types::Value;
 use stampede_domain::{DropId, Epoch, LogId, Shard};
 
 use crate::EngineError;
+use crate::call::Call;
 use crate::engine::{Engine, ShardHandle, Shared};
 use crate::keys::Keys;
-use crate::redis::Reply;
-use crate::scripts::{self, Script};
+use crate::redis::Fields;
+use crate::scripts;
 
+#[cfg(test)]
+pub(crate) use apply::APPLY;
 pub use apply::HistoryChunk;
 pub use damage::DamageCheck;
+
+/// What `recovery/begin` decides.
+#[derive(Clone, Copy)]
+pub(crate) enum Beginning {
+    Begun,
+    Foreign,
+}
+
+pub(crate) static BEGIN: Call<Beginning> =
+    Call::guarded(&scripts::RECOVERY_BEGIN, &[("begun", Beginning::Begun), ("foreign", Beginning::Foreign)]);
+pub(crate) static PRESENCE: Call<()> = Call::guarded(&scripts::RECOVERY_MISSING_DROPS, &[("read", ())]);
+pub(crate) static WIPE_DROPS: Call<()> = Call::guarded(&scripts::RECOVERY_WIPE_DROPS, &[("wiped", ())]);
+pub(crate) static RESET: Call<()> = Call::guarded(&scripts::RECOVERY_RESET, &[("reset", ())]);
+pub(crate) static ALIGN: Call<()> = Call::guarded(&scripts::RECOVERY_ALIGN, &[("aligned", ())]);
+pub(crate) static ADOPT: Call<()> = Call::guarded(&scripts::RECOVERY_ADOPT, &[("adopted", ())]);
+pub(crate) static INSPECT: Call<()> = Call::open(&scripts::RECOVERY_INSPECT, &[("inspected", ())]);
 
 /// What a Redis process knows of a shard, fenced or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,17 +118,17 @@ impl Engine {
             vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone(), k.dead.clone()];
         let deployment = self.deployment();
         let args = [deployment.id.as_str().into(), Value::from(i64::from(deployment.shards.get()))];
-        let mut reply = self.guarded(guard, &scripts::RECOVERY_BEGIN, keys, &args).await?;
-        if reply.code == "foreign" {
-            let found = reply.fields.text()?;
+        let (code, mut fields) = self.guarded(guard, &BEGIN, keys, &args).await?;
+        if let Beginning::Foreign = code {
+            let found = fields.text()?;
             return Err(EngineError::Malformed(format!("this Redis belongs to deployment {found}")));
         }
         Ok(ShardLine {
-            trusted_epoch: Epoch(reply.fields.parse()?),
-            line: Epoch(reply.fields.parse()?),
-            number: reply.fields.parse()?,
-            last_id: LogId { ms: reply.fields.parse()?, sequence: reply.fields.parse()? },
-            complete: reply.fields.parse::<u8>()? == 1,
+            trusted_epoch: Epoch(fields.parse()?),
+            line: Epoch(fields.parse()?),
+            number: fields.parse()?,
+            last_id: LogId { ms: fields.parse()?, sequence: fields.parse()? },
+            complete: fields.parse::<u8>()? == 1,
         })
     }
 
@@ -125,10 +144,10 @@ impl Engine {
         let k = &self.shared.handle(guard.shard)?.keys;
         let mut keys = vec![k.meta.clone(), k.drops.clone()];
         keys.extend(drop_keys(guard.shard, drops));
-        let mut reply = self.guarded(guard, &scripts::RECOVERY_MISSING_DROPS, keys, &[]).await?;
+        let ((), mut fields) = self.guarded(guard, &PRESENCE, keys, &[]).await?;
         drops
             .iter()
-            .map(|_| match reply.fields.parse()? {
+            .map(|_| match fields.parse()? {
                 0u8 => Ok(DropPresence::Absent),
                 1 => Ok(DropPresence::Present),
                 _ => Ok(DropPresence::Damaged),
@@ -143,7 +162,7 @@ impl Engine {
     pub async fn recovery_wipe(&self, guard: &RecoveryGuard, drops: &[DropId]) -> Result<(), EngineError> {
         let mut keys = vec![self.shared.handle(guard.shard)?.keys.meta.clone()];
         keys.extend(drop_keys(guard.shard, drops));
-        self.guarded(guard, &scripts::RECOVERY_WIPE_DROPS, keys, &[]).await.map(drop)
+        self.guarded(guard, &WIPE_DROPS, keys, &[]).await.map(drop)
     }
 
     /// Takes a shard whose drops were wiped back to an empty history.
@@ -153,7 +172,7 @@ impl Engine {
     pub async fn recovery_reset(&self, guard: &RecoveryGuard) -> Result<(), EngineError> {
         let k = &self.shared.handle(guard.shard)?.keys;
         let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone()];
-        self.guarded(guard, &scripts::RECOVERY_RESET, keys, &[]).await.map(drop)
+        self.guarded(guard, &RESET, keys, &[]).await.map(drop)
     }
 
     /// Notes that the shard, at entry `number`, holds a prefix of the history that the recovery's epoch builds on.
@@ -162,7 +181,7 @@ impl Engine {
     /// [`EngineError::Superseded`], as [`Self::begin_recovery`].
     pub async fn recovery_align(&self, guard: &RecoveryGuard, number: u64) -> Result<(), EngineError> {
         let keys = vec![self.shared.handle(guard.shard)?.keys.meta.clone()];
-        self.guarded(guard, &scripts::RECOVERY_ALIGN, keys, &[number_arg(number)]).await.map(drop)
+        self.guarded(guard, &ALIGN, keys, &[number_arg(number)]).await.map(drop)
     }
 
     /// Trusts this Redis process, above `highest`, and opens the fence.
@@ -178,22 +197,22 @@ impl Engine {
             Value::from(i64::from(highest.sequence)),
             Value::from(crate::clock::millis(self.shared.settings.call_deadline)),
         ];
-        self.guarded(guard, &scripts::RECOVERY_ADOPT, keys, &args).await.map(drop)
+        self.guarded(guard, &ADOPT, keys, &args).await.map(drop)
     }
 
     /// Calls a script of a recovery: its epoch and token come first. A lost answer is an error; the recovery begins again,
     /// and finds out where the shard stands.
-    pub(crate) async fn guarded(
+    pub(crate) async fn guarded<C: Copy>(
         &self,
         guard: &RecoveryGuard,
-        script: &'static Script,
+        call: &'static Call<C>,
         keys: Vec<String>,
         args: &[Value],
-    ) -> Result<Reply, EngineError> {
+    ) -> Result<(C, Fields), EngineError> {
         let mut all = vec![Value::from(i64::from(guard.epoch.0)), Value::from(guard.token.as_str())];
         all.extend_from_slice(args);
-        let reply = self.shared.redis.change(script, keys, all).await?;
-        if reply.code == "superseded" { Err(EngineError::Superseded) } else { Ok(reply) }
+        let reply = self.shared.redis.change(call.script, keys, all).await?;
+        Ok((call.decode(&reply)??, reply.fields))
     }
 }
 
@@ -201,7 +220,7 @@ impl Shared {
     pub(crate) async fn inspect(&self, handle: &ShardHandle) -> Result<ShardInspection, EngineError> {
         let k = &handle.keys;
         let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone()];
-        let mut fields = self.read(&scripts::RECOVERY_INSPECT, keys, Vec::new()).await?.fields;
+        let mut fields = self.read(&INSPECT, keys, Vec::new()).await?;
         let token = fields.text()?;
         let trusted_token = fields.optional()?;
         let epoch = fields.optional()?.map(Epoch);

@@ -98,6 +98,7 @@ impl Redis {
         keys: Vec<String>,
         args: Vec<Value>,
     ) -> Result<Reply, CallError> {
+        debug_assert!(script.takes(keys.len()), "{} with {} keys", script.name, keys.len());
         let first = client.evalsha::<Value, _, _, _>(script.sha1(), keys.clone(), args.clone()).await;
         let value = match first {
             // The server does not know the script: it was flushed, or another process took over. Nothing ran; the whole

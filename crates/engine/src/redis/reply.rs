@@ -29,7 +29,7 @@ impl Reply {
         }
     }
 
-    /// The error for a code that this caller cannot make sense of; the header's test keeps it from happening.
+    /// The error for a code that this caller cannot make sense of; the test of the calls keeps it from happening.
     pub(crate) fn unexpected(&self) -> CallError {
         CallError::Malformed(format!("{}: unexpected code {}", self.fields.script, self.code))
     }

@@ -5,9 +5,29 @@ use fred::types::Value;
 use stampede_domain::{CancelledBy, Fact, FactBody, GrantState, UserDigest, Withdrawal};
 
 use super::{Cancellation, OrderRef};
+use crate::call::Call;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::{EngineError, scripts};
+
+/// What `sale/cancel` decides.
+#[derive(Clone, Copy)]
+pub(crate) enum Cancelling {
+    Cancelled,
+    Already,
+    Closed,
+    Unknown,
+}
+
+pub(crate) static CANCEL: Call<Cancelling> = Call::settled(
+    &scripts::SALE_CANCEL,
+    &[
+        ("cancelled", Cancelling::Cancelled),
+        ("already", Cancelling::Already),
+        ("closed", Cancelling::Closed),
+        ("unknown", Cancelling::Unknown),
+    ],
+);
 
 impl Engine {
     /// Cancels an order: its units go back to the drop and to its owner's limit. Repeated, it says
@@ -38,20 +58,18 @@ impl Engine {
             Value::from(if by == CancelledBy::Shopper { "shopper" } else { "other" }),
             Value::from(Fact::log_json(&order.drop_id, &body)),
         ];
-        let settled = self.shared.settle(handle, &scripts::SALE_CANCEL, &keys, &args).await?;
-        let mut reply = settled.reply;
-        match reply.code {
-            "cancelled" => Ok(Cancellation::Cancelled),
-            "already" => match reply.fields.parse::<u8>()? {
+        let mut settled = self.shared.settle(handle, &CANCEL, &keys, &args).await?;
+        match settled.code {
+            Cancelling::Cancelled => Ok(Cancellation::Cancelled),
+            Cancelling::Already => match settled.fields.parse::<u8>()? {
                 // The lost call cancelled it; this one found it cancelled.
                 1 if settled.was_lost => Ok(Cancellation::Cancelled),
                 1 => Ok(Cancellation::Already(GrantState::Cancelled)),
                 2 => Ok(Cancellation::Already(GrantState::Compensated)),
-                _ => Err(reply.fields.malformed("a grant's state").into()),
+                _ => Err(settled.fields.malformed("a grant's state").into()),
             },
-            "closed" => Ok(Cancellation::Closed),
-            "unknown" => Ok(Cancellation::Unknown),
-            _ => Err(reply.unexpected().into()),
+            Cancelling::Closed => Ok(Cancellation::Closed),
+            Cancelling::Unknown => Ok(Cancellation::Unknown),
         }
     }
 }

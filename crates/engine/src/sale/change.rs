@@ -6,15 +6,50 @@ use stampede_domain::{ClosedBy, DropDefinition, DropId, Fact, FactBody, Timestam
 use super::open::time_arg;
 use super::{DropChange, DropChangeOutcome, LiveDrop};
 use crate::EngineError;
+use crate::call::Call;
 use crate::engine::Engine;
 use crate::keys::Keys;
-use crate::scripts::{self, Script};
+use crate::scripts;
 
 /// The most restocks of one drop: each key is kept with the drop, so that a repeated one is recognised.
 const MAX_RESTOCKS: i64 = 1_000;
 
 /// How often an amendment is tried against a drop that others change at the same time.
 const AMEND_TRIES: u32 = 5;
+
+/// What a script that changes a drop decides.
+#[derive(Clone, Copy)]
+pub(crate) enum Changing {
+    Changed,
+    Unchanged,
+    InvalidTransition,
+    InvalidWindow,
+    KeyReused,
+    TooMany,
+    Stale,
+}
+
+const CHANGED: (&str, Changing) = ("changed", Changing::Changed);
+const UNCHANGED: (&str, Changing) = ("unchanged", Changing::Unchanged);
+const INVALID_TRANSITION: (&str, Changing) = ("invalid-transition", Changing::InvalidTransition);
+const INVALID_WINDOW: (&str, Changing) = ("invalid-window", Changing::InvalidWindow);
+const KEY_REUSED: (&str, Changing) = ("key-reused", Changing::KeyReused);
+const TOO_MANY: (&str, Changing) = ("too-many", Changing::TooMany);
+const STALE: (&str, Changing) = ("stale", Changing::Stale);
+
+static START: Call<Changing> = Call::settled(&scripts::SALE_START, &[CHANGED, UNCHANGED]);
+static PAUSE: Call<Changing> = Call::settled(&scripts::SALE_PAUSE, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
+static RESUME: Call<Changing> = Call::settled(&scripts::SALE_RESUME, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
+static CLOSE: Call<Changing> = Call::settled(&scripts::SALE_CLOSE, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
+static CALL_OFF: Call<Changing> = Call::settled(&scripts::SALE_CALL_OFF, &[CHANGED, UNCHANGED]);
+static RESTOCK: Call<Changing> =
+    Call::settled(&scripts::SALE_RESTOCK, &[CHANGED, UNCHANGED, INVALID_TRANSITION, KEY_REUSED, TOO_MANY]);
+static AMEND: Call<Changing> =
+    Call::settled(&scripts::SALE_AMEND, &[CHANGED, UNCHANGED, INVALID_TRANSITION, INVALID_WINDOW, STALE]);
+
+/// All of them, for the test of the calls.
+#[cfg(test)]
+pub(crate) static CHANGES: [&Call<Changing>; 7] = [&START, &PAUSE, &RESUME, &CLOSE, &CALL_OFF, &RESTOCK, &AMEND];
 
 impl Engine {
     /// Makes a change. Repeated, it says [`DropChangeOutcome::Unchanged`].
@@ -24,17 +59,17 @@ impl Engine {
     /// [`EngineError::OutcomeUnknown`] if it may have happened.
     pub async fn change_drop(&self, id: &DropId, change: &DropChange) -> Result<DropChangeOutcome, EngineError> {
         match change {
-            DropChange::Start => self.call_change(id, &scripts::SALE_START, &FactBody::Started, &[]).await,
-            DropChange::Pause => self.call_change(id, &scripts::SALE_PAUSE, &FactBody::Paused, &[]).await,
-            DropChange::Resume => self.call_change(id, &scripts::SALE_RESUME, &FactBody::Resumed, &[]).await,
-            DropChange::CallOff => self.call_change(id, &scripts::SALE_CALL_OFF, &FactBody::CalledOff, &[]).await,
+            DropChange::Start => self.call_change(id, &START, &FactBody::Started, &[]).await,
+            DropChange::Pause => self.call_change(id, &PAUSE, &FactBody::Paused, &[]).await,
+            DropChange::Resume => self.call_change(id, &RESUME, &FactBody::Resumed, &[]).await,
+            DropChange::CallOff => self.call_change(id, &CALL_OFF, &FactBody::CalledOff, &[]).await,
             DropChange::Close(by) => {
                 let word = match by {
                     ClosedBy::Clock => "clock",
                     ClosedBy::Operator => "operator",
                 };
                 let body = FactBody::Closed { by: *by };
-                self.call_change(id, &scripts::SALE_CLOSE, &body, &[Value::from(word)]).await
+                self.call_change(id, &CLOSE, &body, &[Value::from(word)]).await
             }
             DropChange::Restock { key, units } => {
                 let args = [
@@ -44,7 +79,7 @@ impl Engine {
                     Value::from(MAX_RESTOCKS),
                 ];
                 let body = FactBody::Restocked { key: *key, units: *units };
-                self.call_change(id, &scripts::SALE_RESTOCK, &body, &args).await
+                self.call_change(id, &RESTOCK, &body, &args).await
             }
             DropChange::Amend { starts_at, ends_at, limit_per_user } => {
                 self.amend(id, *starts_at, *ends_at, *limit_per_user).await
@@ -77,7 +112,7 @@ impl Engine {
                 Value::from(seen(&drop)),
             ];
             let body = FactBody::Amended { window, limit_per_user: limit };
-            if let Some(outcome) = self.try_change(id, &scripts::SALE_AMEND, &body, &args).await? {
+            if let Some(outcome) = self.try_change(id, &AMEND, &body, &args).await? {
                 return Ok(outcome);
             }
         }
@@ -87,19 +122,19 @@ impl Engine {
     async fn call_change(
         &self,
         id: &DropId,
-        script: &'static Script,
+        call: &'static Call<Changing>,
         body: &FactBody,
         args: &[Value],
     ) -> Result<DropChangeOutcome, EngineError> {
-        let outcome = self.try_change(id, script, body, args).await?;
-        outcome.ok_or_else(|| EngineError::Malformed(format!("{}: stale", script.name)))
+        let outcome = self.try_change(id, call, body, args).await?;
+        outcome.ok_or_else(|| EngineError::Malformed(format!("{}: stale", call.script.name)))
     }
 
     /// Calls a script that changes a drop; `None` if the drop was changed since the arguments were made.
     async fn try_change(
         &self,
         id: &DropId,
-        script: &'static Script,
+        call: &'static Call<Changing>,
         body: &FactBody,
         args: &[Value],
     ) -> Result<Option<DropChangeOutcome>, EngineError> {
@@ -109,19 +144,18 @@ impl Engine {
         let keys = [k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), Keys::drop(shard, id)];
         let mut all = vec![Value::from(Fact::log_json(id, body))];
         all.extend_from_slice(args);
-        let settled = self.shared.settle(handle, script, &keys, &all).await?;
-        let reply = settled.reply;
-        Ok(Some(match reply.code {
-            "changed" => DropChangeOutcome::Changed(self.drop_of_reply(id, reply)?),
+        let settled = self.shared.settle(handle, call, &keys, &all).await?;
+        let drop = |fields| self.drop_of_reply(id, fields);
+        Ok(Some(match settled.code {
+            Changing::Changed => DropChangeOutcome::Changed(drop(settled.fields)?),
             // The lost call made the change; this one found it made.
-            "unchanged" if settled.was_lost => DropChangeOutcome::Changed(self.drop_of_reply(id, reply)?),
-            "unchanged" => DropChangeOutcome::Unchanged(self.drop_of_reply(id, reply)?),
-            "invalid-transition" => DropChangeOutcome::InvalidTransition(self.drop_of_reply(id, reply)?),
-            "invalid-window" => DropChangeOutcome::InvalidWindow(self.drop_of_reply(id, reply)?),
-            "key-reused" => DropChangeOutcome::KeyReused,
-            "too-many" => DropChangeOutcome::TooMany,
-            "stale" => return Ok(None),
-            _ => return Err(reply.unexpected().into()),
+            Changing::Unchanged if settled.was_lost => DropChangeOutcome::Changed(drop(settled.fields)?),
+            Changing::Unchanged => DropChangeOutcome::Unchanged(drop(settled.fields)?),
+            Changing::InvalidTransition => DropChangeOutcome::InvalidTransition(drop(settled.fields)?),
+            Changing::InvalidWindow => DropChangeOutcome::InvalidWindow(drop(settled.fields)?),
+            Changing::KeyReused => DropChangeOutcome::KeyReused,
+            Changing::TooMany => DropChangeOutcome::TooMany,
+            Changing::Stale => return Ok(None),
         }))
     }
 }

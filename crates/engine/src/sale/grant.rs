@@ -10,7 +10,7 @@ use stampede_domain::{
 use super::{Decision, DropTerms, OrderRequest, Refusal, order_from_record};
 use crate::EngineError;
 use crate::keys::Keys;
-use crate::redis::Reply;
+use crate::redis::Fields;
 
 /// The length of one order in the script's argument, in bytes.
 const REQUEST_BYTES: usize = 32;
@@ -104,24 +104,31 @@ impl GroupCall {
 
 /// What the script decided, and at which entry.
 pub(crate) struct GrantReply {
-    /// The entry that holds the group's grants, if there are any.
+    /// The entry that holds the group's grants; if there are none, the next entry's place.
     pub(crate) log_id: LogId,
     /// One for each order: a decision, or that its drop is missing.
     pub(crate) decisions: Vec<Result<Decision, EngineError>>,
 }
 
+impl GrantReply {
+    /// Whether this call appended grants to the log.
+    pub(crate) fn granted_now(&self) -> bool {
+        let at_entry = |order: &Order| order.id.position().log_id == self.log_id;
+        self.decisions.iter().any(|decision| matches!(decision, Ok(Decision::Granted(order)) if at_entry(order)))
+    }
+}
+
 /// Reads a reply of `sale/grant` for the orders that were sent.
 ///
-/// `lost_after` is set when an earlier sending of the same group may have granted: a replay of a grant beyond that
-/// position is that grant, not a repetition by the client.
+/// `lost_from` is set when an earlier sending of the same group may have granted: a replay of a grant at or beyond that
+/// entry is that grant, not a repetition by the client.
 pub(crate) fn decode_grant_reply<'a>(
     shard: Shard,
-    mut reply: Reply,
+    mut fields: Fields,
     calls: impl ExactSizeIterator<Item = &'a GrantCall>,
     drops: usize,
-    lost_after: Option<LogId>,
+    lost_from: Option<LogId>,
 ) -> Result<GrantReply, EngineError> {
-    let fields = &mut reply.fields;
     let epoch = Epoch(fields.parse()?);
     let log_id = LogId { ms: fields.parse()?, sequence: fields.parse()? };
     let results = fields.bytes()?;
@@ -132,7 +139,7 @@ pub(crate) fn decode_grant_reply<'a>(
         let ends_at = fields.optional()?.map(Timestamp::from_ms);
         states.push((state, Window { starts_at, ends_at }, fields.parse::<u32>()?));
     }
-    let mut results = Results { rest: &results, shard, epoch, log_id, lost_after };
+    let mut results = Results { rest: &results, shard, epoch, log_id, lost_from };
     let mut seen = Vec::with_capacity(drops);
     let mut decisions = Vec::with_capacity(calls.len());
     for (index, call) in (0u16..).zip(calls) {
@@ -149,7 +156,7 @@ struct Results<'a> {
     shard: Shard,
     epoch: Epoch,
     log_id: LogId,
-    lost_after: Option<LogId>,
+    lost_from: Option<LogId>,
 }
 
 impl Results<'_> {
@@ -201,7 +208,7 @@ impl Results<'_> {
         let record = GrantRecord::decode(self.take(GrantRecord::BYTES)?)?;
         let request = &call.request;
         let order = order_from_record(self.shard, &request.drop, call.user, &request.user_id, &record);
-        let by_lost_call = self.lost_after.is_some_and(|before| record.position.log_id > before);
+        let by_lost_call = self.lost_from.is_some_and(|from| record.position.log_id >= from);
         Ok(if by_lost_call { Decision::Granted(order) } else { Decision::Replayed(order) })
     }
 

@@ -14,6 +14,15 @@ use stampede_domain::{
     UserDigest, UserId, Version, Window,
 };
 
+#[cfg(test)]
+pub(crate) use {
+    cancel::CANCEL,
+    change::CHANGES,
+    open::OPEN,
+    read::{READ, READ_UNSETTLED, READ_USERS},
+    withdraw::SCAN_USERS,
+};
+
 pub(crate) use grant::{GrantCall, GroupCall, decode_grant_reply, index_of};
 pub(crate) use open::{terms_args, time_arg};
 pub use withdraw::UsersPiece;

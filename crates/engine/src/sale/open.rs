@@ -5,10 +5,14 @@ use stampede_domain::{DropDefinition, Epoch, Fact, FactBody, Timestamp};
 
 use super::read::read_live_drop;
 use super::{LiveDrop, Opening};
+use crate::call::Call;
 use crate::engine::Engine;
 use crate::keys::Keys;
-use crate::redis::Reply;
+use crate::redis::Fields;
 use crate::{EngineError, scripts};
+
+pub(crate) static OPEN: Call<fn(LiveDrop) -> Opening> =
+    Call::settled(&scripts::SALE_OPEN, &[("changed", Opening::Opened), ("unchanged", Opening::AlreadyOpen)]);
 
 impl Engine {
     /// Puts a drop into Redis, once: repeated, it finds the drop there.
@@ -24,25 +28,19 @@ impl Engine {
         let body = FactBody::Opened { drop: Box::new(definition.clone()) };
         let mut args = vec![Value::from(Fact::log_json(&definition.id, &body))];
         args.extend(terms_args(definition));
-        let settled = self.shared.settle(handle, &scripts::SALE_OPEN, &keys, &args).await?;
-        let code = settled.reply.code;
-        let drop = self.drop_of_reply(&definition.id, settled.reply)?;
-        match code {
-            "changed" => Ok(Opening::Opened(drop)),
-            _ => Ok(Opening::AlreadyOpen(drop)),
-        }
+        let settled = self.shared.settle(handle, &OPEN, &keys, &args).await?;
+        Ok((settled.code)(self.drop_of_reply(&definition.id, settled.fields)?))
     }
 
     /// The drop that a reply carries: epoch, clock, fields.
     pub(super) fn drop_of_reply(
         &self,
         id: &stampede_domain::DropId,
-        mut reply: Reply,
+        mut fields: Fields,
     ) -> Result<LiveDrop, EngineError> {
-        let epoch = Epoch(reply.fields.parse()?);
-        let as_of = Timestamp::from_ms(reply.fields.parse()?);
-        self.shared.handle(self.shard_of(id))?.clock.heard(as_of.as_ms());
-        Ok(read_live_drop(id, epoch, as_of, reply.fields.list()?)?)
+        let epoch = Epoch(fields.parse()?);
+        let as_of = Timestamp::from_ms(fields.parse()?);
+        Ok(read_live_drop(id, epoch, as_of, fields.list()?)?)
     }
 }
 

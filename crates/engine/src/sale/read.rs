@@ -7,10 +7,15 @@ use stampede_domain::{
 };
 
 use super::{DropTerms, LiveDrop, ShardReading, UserGrants, order_from_record};
+use crate::call::Call;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::redis::{CallError, Fields};
 use crate::{EngineError, scripts};
+
+pub(crate) static READ: Call<()> = Call::fenced(&scripts::SALE_READ, &[("read", ())]);
+pub(crate) static READ_UNSETTLED: Call<()> = Call::fenced(&scripts::LOG_READ_UNSETTLED, &[("read", ())]);
+pub(crate) static READ_USERS: Call<()> = Call::fenced(&scripts::SALE_READ_USERS, &[("read", ())]);
 
 impl Engine {
     /// Reads some drops of one shard at one moment.
@@ -21,10 +26,9 @@ impl Engine {
         let handle = self.shared.handle(shard)?;
         let mut keys = vec![handle.keys.meta.clone()];
         keys.extend(ids.iter().map(|id| Keys::drop(shard, id)));
-        let mut fields = self.shared.read(&scripts::SALE_READ, keys, Vec::new()).await?.fields;
+        let mut fields = self.shared.read(&READ, keys, Vec::new()).await?;
         let epoch = Epoch(fields.parse()?);
         let as_of = Timestamp::from_ms(fields.parse()?);
-        handle.clock.heard(as_of.as_ms());
         let drops = ids
             .iter()
             .map(|id| {
@@ -42,7 +46,7 @@ impl Engine {
     pub async fn unsettled_drops(&self, shard: Shard) -> Result<Vec<DropId>, EngineError> {
         let keys = &self.shared.handle(shard)?.keys;
         let keys = vec![keys.meta.clone(), keys.unsettled.clone()];
-        let mut fields = self.shared.read(&scripts::LOG_READ_UNSETTLED, keys, Vec::new()).await?.fields;
+        let mut fields = self.shared.read(&READ_UNSETTLED, keys, Vec::new()).await?;
         (0..fields.len()).map(|_| Ok(fields.parse()?)).collect()
     }
 
@@ -54,7 +58,7 @@ impl Engine {
         let mut keys = vec![self.shared.handle(shard)?.keys.meta.clone()];
         keys.extend(of.iter().flat_map(|(id, _)| [Keys::drop(shard, id), Keys::users(shard, id)]));
         let args = of.iter().map(|(_, user)| Value::Bytes(Bytes::copy_from_slice(&user.0))).collect();
-        let mut fields = self.shared.read(&scripts::SALE_READ_USERS, keys, args).await?.fields;
+        let mut fields = self.shared.read(&READ_USERS, keys, args).await?;
         of.iter()
             .map(|(drop_id, user)| {
                 let mut entry = fields.list()?;

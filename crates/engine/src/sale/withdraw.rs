@@ -3,9 +3,12 @@
 use fred::types::Value;
 use stampede_domain::{DropId, GrantRecord, UserDigest};
 
+use crate::call::Call;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::{EngineError, scripts};
+
+pub(crate) static SCAN_USERS: Call<()> = Call::fenced(&scripts::SALE_SCAN_USERS, &[("read", ())]);
 
 /// A piece of the list of a drop's users.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ impl Engine {
         let shard = self.shard_of(id);
         let keys = vec![self.shared.handle(shard)?.keys.meta.clone(), Keys::users(shard, id)];
         let args = vec![Value::from(cursor.to_string()), Value::from(i64::from(count))];
-        let mut fields = self.shared.read(&scripts::SALE_SCAN_USERS, keys, args).await?.fields;
+        let mut fields = self.shared.read(&SCAN_USERS, keys, args).await?;
         let next = Some(fields.parse()?).filter(|cursor: &u64| *cursor != 0);
         let mut users = Vec::with_capacity(fields.len() / 2);
         while fields.len() > 0 {

@@ -1,0 +1,212 @@
+//! A whole service in one process: Redis, archive, API and workers, and a client with one method per request.
+
+mod answer;
+mod invariants;
+mod requests;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stampede_api::{ApiSettings, ApiState, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, Tokens};
+use stampede_archive::{Archive, ArchiveUrl};
+use stampede_domain::{Deployment, ShardCount};
+use stampede_engine::{Engine, EngineSettings};
+use stampede_worker::{Watchman, WorkerSettings};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{MongoServer, Redis, RedisCluster, RedisOptions};
+
+pub use answer::Answer;
+pub use requests::Caller;
+
+/// The secret with which a [`TestApp`] signs.
+const SECRET: &str = "a secret of the tests, long enough for HS256";
+
+/// What a [`TestApp`] stands on.
+#[derive(Clone, Debug)]
+pub struct AppOptions {
+    /// Three masters of a Redis Cluster instead of one Redis.
+    pub cluster: bool,
+    /// A database of the MongoDB-protocol server instead of SQLite.
+    pub mongodb: bool,
+    /// Whether the workers run; a test that wants to drive steps leaves them out.
+    pub workers: bool,
+    /// How many shards.
+    pub shards: u16,
+    /// What the API is told; tokens and origins are filled in.
+    pub api: ApiSettings,
+    /// What the engine is told; the address is filled in.
+    pub engine: EngineSettings,
+}
+
+impl Default for AppOptions {
+    fn default() -> Self {
+        let api = ApiSettings {
+            sign_in: SignIn::Handle,
+            secure_cookies: false,
+            snapshot_refresh: Duration::from_millis(50),
+            sku_refresh: Duration::from_millis(200),
+            ..ApiSettings::default()
+        };
+        Self { cluster: false, mongodb: false, workers: true, shards: 2, api, engine: EngineSettings::default() }
+    }
+}
+
+/// The servers under a service; they end with it.
+enum HotState {
+    Single(Redis),
+    Cluster(RedisCluster),
+}
+
+/// A running service. Its end, [`TestApp::finish`], asserts the invariants and that nothing is left pending.
+pub struct TestApp {
+    /// The engine that the API uses.
+    pub engine: Engine,
+    /// The archive that the API uses.
+    pub archive: Arc<dyn Archive>,
+    /// Where the API listens.
+    pub origin: String,
+    /// Issues and verifies tokens as the API does.
+    pub tokens: Tokens,
+    client: reqwest::Client,
+    state: ApiState,
+    hot_state: HotState,
+    shutdown: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    _dir: TempDir,
+}
+
+impl TestApp {
+    /// On one Redis and SQLite.
+    pub async fn start() -> Self {
+        Self::start_with(AppOptions::default()).await
+    }
+
+    /// On what the options say.
+    ///
+    /// # Panics
+    /// If a part of the service does not start.
+    pub async fn start_with(options: AppOptions) -> Self {
+        let hot_state = start_hot_state(options.cluster).await;
+        let dir = TempDir::new().expect("a temporary folder");
+        let archive = start_archive(options.mongodb, &dir).await;
+        let shards = ShardCount::try_from(options.shards).expect("a number of shards");
+        let proposed = Deployment { id: "test".to_owned(), shards };
+        let deployment = archive.deployment(&proposed).await.expect("the deployment is created");
+        let settings = EngineSettings { redis_url: hot_state.url(), ..options.engine };
+        let engine = Engine::connect(settings, deployment).await.expect("the engine connects");
+        let mut watchman = Watchman::new(engine.clone(), Arc::clone(&archive), WorkerSettings::default());
+        watchman.step().await.expect("the shards are set up");
+
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        let api = ApiSettings { tokens: token_settings(), public_origins: vec![origin.clone()], ..options.api };
+        let tokens = Tokens::new(&api.tokens).expect("the tokens' settings");
+        let state = ApiState::new(engine.clone(), Arc::clone(&archive), api.clone()).expect("the API's settings");
+        let shutdown = CancellationToken::new();
+        let (router, stop) = (stampede_api::router(state.clone()), shutdown.clone());
+        let mut tasks = vec![tokio::spawn(async move {
+            stampede_api::serve(listener, router, stop, &api).await.expect("the API serves");
+        })];
+        if options.workers {
+            let workers = WorkerSettings { claim_idle: Duration::from_millis(500), ..WorkerSettings::default() };
+            tasks.push(stampede_worker::spawn(engine.clone(), Arc::clone(&archive), workers, shutdown.clone()));
+        }
+        let client = reqwest::Client::builder().build().expect("a client");
+        Self { engine, archive, origin, tokens, client, state, hot_state, shutdown, tasks, _dir: dir }
+    }
+
+    /// The single Redis under the service.
+    ///
+    /// # Panics
+    /// On a cluster.
+    pub fn redis(&mut self) -> &mut Redis {
+        match &mut self.hot_state {
+            HotState::Single(redis) => redis,
+            HotState::Cluster(_) => panic!("this service runs on a cluster"),
+        }
+    }
+
+    /// A shopper with a token.
+    pub fn shopper(&self, id: &str) -> Caller {
+        self.caller(id, Role::Shopper)
+    }
+
+    /// An operator with a token.
+    pub fn operator(&self) -> Caller {
+        self.caller("operator", Role::Operator)
+    }
+
+    fn caller(&self, id: &str, role: Role) -> Caller {
+        let user_id = id.parse().expect("a user id");
+        let issued = self.tokens.issue(&user_id, role, Duration::from_secs(3_600)).expect("a token");
+        Caller::new(self.client.clone(), self.origin.clone(), Some(issued.token))
+    }
+
+    /// Somebody without a token, or with this one.
+    pub fn with_token(&self, token: Option<&str>) -> Caller {
+        Caller::new(self.client.clone(), self.origin.clone(), token.map(str::to_owned))
+    }
+
+    /// Waits until the log has drained, asserts every invariant, and stops.
+    ///
+    /// # Panics
+    /// If an invariant is broken.
+    pub async fn finish(self) {
+        invariants::assert_all(&self.engine, &*self.archive).await;
+        self.stop().await;
+    }
+
+    /// Stops without looking.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        for task in self.tasks {
+            task.await.expect("no task panics");
+        }
+        self.state.shutdown().await;
+        self.engine.quit().await;
+    }
+}
+
+impl HotState {
+    fn url(&self) -> String {
+        match self {
+            Self::Single(redis) => redis.url(),
+            Self::Cluster(cluster) => cluster.url(),
+        }
+    }
+}
+
+async fn start_hot_state(cluster: bool) -> HotState {
+    if cluster {
+        return HotState::Cluster(RedisCluster::start(3).await);
+    }
+    let options = RedisOptions { append_fsync: Some("everysec"), ..RedisOptions::default() };
+    HotState::Single(Redis::start_with(options).await)
+}
+
+async fn start_archive(mongodb: bool, dir: &TempDir) -> Arc<dyn Archive> {
+    let url = if mongodb {
+        MongoServer::shared().database("app").url
+    } else {
+        format!("sqlite:{}", dir.path().join("archive.db").display())
+    };
+    let url: ArchiveUrl = url.parse().expect("an archive's address");
+    let archive = stampede_archive::connect(&url).await.expect("the archive opens");
+    archive.migrate().await.expect("the archive is migrated");
+    archive
+}
+
+fn token_settings() -> TokenSettings {
+    let key = TokenKey {
+        kid: "test".to_owned(),
+        algorithm: TokenAlgorithm::Hs256,
+        secret: Some(SECRET.into()),
+        private_key: None,
+        public_key: None,
+    };
+    TokenSettings { keys: vec![key], ..TokenSettings::default() }
+}
