@@ -35,6 +35,9 @@ mod request_id;
 /// The header with the request's id.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// How many headers every answer gets, those of the HTTP library included: made room for at once.
+const EVERYWHERE: usize = 8;
+
 /// What the layer needs to know.
 struct Shared {
     metrics: HttpMetrics,
@@ -167,6 +170,7 @@ impl Shared {
             self.write(problem, seen, &mut response);
         }
         let headers = response.headers_mut();
+        headers.reserve(EVERYWHERE);
         headers.insert(X_REQUEST_ID, seen.id.header());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

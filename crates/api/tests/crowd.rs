@@ -92,7 +92,8 @@ async fn shop(app: &TestApp, n: usize, limit: u32, habit: Habit) -> Vec<(u32, An
             let (one, two) = tokio::join!(shopper.send(request()), shopper.send(request()));
             if one.status == 201 || two.status == 201 {
                 assert_eq!(one.text("/id"), two.text("/id"), "both get the same order");
-                let replays = [&one, &two].iter().filter(|answer| answer.header("idempotent-replayed") == "true").count();
+                let replays =
+                    [&one, &two].iter().filter(|answer| answer.header("idempotent-replayed") == "true").count();
                 assert_eq!(replays, 1, "one of them is the first");
             }
             vec![(quantity, one), (quantity, two)]

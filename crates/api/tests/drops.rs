@@ -30,9 +30,7 @@ async fn a_drop_is_defined_once_and_does_not_overlap_another_of_its_sku() {
     let operator = app.operator();
     let product = json!({"sku": "AIR-1", "name": "Air", "price": {"amount_minor": 12_900, "currency": "EUR"}});
     operator.post("/products", &product).await.expect(201);
-    let body = |id: &str, starts: &str, ends: Value| {
-        json!({"id": id, "sku": "AIR-1", "mode": "instant", "stock_units": 5, "starts_at": starts, "ends_at": ends})
-    };
+    let body = |id: &str, starts: &str, ends: Value| json!({"id": id, "sku": "AIR-1", "mode": "instant", "stock_units": 5, "starts_at": starts, "ends_at": ends});
     let first = body("first", "2090-01-01T00:00:00Z", json!("2090-01-02T00:00:00Z"));
     let created = operator.post("/drops", &first).await.expect(201);
     assert_eq!((created.text("/phase"), created.number("/stock/available")), ("scheduled", 5));
@@ -79,7 +77,10 @@ async fn an_operator_pauses_resumes_restocks_amends_and_closes() {
     let amended = operator.patch("/drops/run", &json!({"ends_at": "2090-01-01T00:00:00Z"})).await.expect(200);
     assert_eq!(amended.text("/ends_at"), "2090-01-01T00:00:00.000Z");
     operator.patch("/drops/run", &json!({"limit_per_user": 2})).await.expect_problem(409, "invalid-transition");
-    operator.patch("/drops/run", &json!({"ends_at": "2020-01-01T00:00:00Z"})).await.expect_problem(422, "invalid-request");
+    operator
+        .patch("/drops/run", &json!({"ends_at": "2020-01-01T00:00:00Z"}))
+        .await
+        .expect_problem(422, "invalid-request");
 
     for _ in 0..2 {
         assert_eq!(operator.post("/drops/run/close", &json!({})).await.expect(200).text("/phase"), "ended");

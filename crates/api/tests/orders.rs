@@ -13,7 +13,7 @@ async fn an_order_is_granted_replayed_read_and_cancelled() {
     app.operator().create_drop("life", 2, 1, &json!({"cancellable_for_s": 300})).await;
     let shopper = app.shopper("auth0|abc");
     let granted = shopper.order("life", 1, "\"quoted key\"").await;
-    granted.expect_problem(422, "invalid-request");
+    granted.expect_problem(400, "malformed-request");
     let granted = shopper.order("life", 1, "\"quoted-key\"").await.expect(201);
     let id = granted.text("/id").to_owned();
     assert_eq!(granted.header("location"), format!("/api/v1/orders/{id}"));
@@ -69,9 +69,15 @@ async fn each_refusal_says_what_to_change() {
     let out = app.shopper("c").order("small", 1, "k").await.expect_problem(409, "sold-out");
     assert_eq!(out.number("/available"), 0);
     operator.post("/drops/small/pause", &json!({})).await.expect(200);
-    assert_eq!(app.shopper("c").order("small", 1, "k").await.expect_problem(400, "sale-not-active").text("/phase"), "paused");
+    assert_eq!(
+        app.shopper("c").order("small", 1, "k").await.expect_problem(400, "sale-not-active").text("/phase"),
+        "paused"
+    );
     operator.post("/drops/small/cancel", &json!({})).await.expect(200);
-    assert_eq!(app.shopper("c").order("small", 1, "k").await.expect_problem(400, "sale-not-active").text("/phase"), "cancelled");
+    assert_eq!(
+        app.shopper("c").order("small", 1, "k").await.expect_problem(400, "sale-not-active").text("/phase"),
+        "cancelled"
+    );
     app.finish().await;
 }
 
@@ -87,12 +93,17 @@ async fn bad_input_is_refused_by_name() {
         (json!({"drop_id": "bad", "quantity": "two"}), "/quantity"),
         (json!({"quantity": 1}), "/drop_id"),
         (json!({"drop_id": "BAD"}), "/drop_id"),
-        (json!({"drop_id": "bad", "expected_total": {"amount_minor": 1, "currency": "euro"}}), "/expected_total/currency"),
+        (
+            json!({"drop_id": "bad", "expected_total": {"amount_minor": 1, "currency": "euro"}}),
+            "/expected_total/currency",
+        ),
     ] {
         let answer = shopper.post("/orders", &body).await.expect_problem(422, "invalid-request");
         assert_eq!(answer.text("/errors/0/pointer"), pointer, "{body}: {:?}", answer.body);
     }
-    let raw = |body: &'static str| shopper.request(Method::POST, "/orders").header("content-type", "application/json").body(body);
+    let raw = |body: &'static str| {
+        shopper.request(Method::POST, "/orders").header("content-type", "application/json").body(body)
+    };
     shopper.send(raw("{")).await.expect_problem(400, "malformed-request");
     shopper.send(raw("{\"drop_id\":\"bad\",\"drop_id\":\"bad\"}")).await;
     let typed = shopper.request(Method::POST, "/orders").header("content-type", "text/plain").body("{}");
@@ -110,7 +121,7 @@ async fn bad_input_is_refused_by_name() {
     let put = shopper.send(shopper.request(Method::PUT, "/orders")).await.expect_problem(405, "method-not-allowed");
     assert!(put.header("allow").contains("POST"));
     let keyed = shopper.order_request("bad", 1, "k").header("Idempotency-Key", "two keys");
-    shopper.send(keyed).await.expect_problem(422, "invalid-request");
+    shopper.send(keyed).await.expect_problem(400, "malformed-request");
     app.finish().await;
 }
 

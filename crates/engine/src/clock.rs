@@ -1,8 +1,8 @@
 //! What this process believes Redis's clock to say.
 //!
 //! It is heard where a script says what Redis's own clock is, never from the log's: that one stands still, perhaps an hour
-//! ahead, after Redis's clock was set back. Only deadlines of calls go by it: Redis judges everything else by its own clock. A wrong belief costs one more round
-//! trip, as the refusal of a call that came too late says what the time is.
+//! ahead, after Redis's clock was set back. Only deadlines of calls go by it; Redis judges everything else by itself. A wrong
+//! belief costs one more round trip, as the refusal of a call that came too late says what the time is.
 
 use std::time::{Duration, Instant};
 

@@ -1,94 +1,81 @@
-//! What the engine's tests share: a Redis of their own, an engine on it, drops and shoppers.
+//! What the engine's tests share: servers, an engine on a shard of its own, drops and shoppers.
 
 #![allow(dead_code)]
+
+mod host;
+mod keys;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use stampede_domain::{
-    Deployment, DropDefinition, DropId, Epoch, LogId, Mode, Money, Shard, ShardCount, Timestamp, UserId, Window,
+    Deployment, DropDefinition, DropId, Epoch, Fact, FactBody, LogId, Mode, Money, Order, Shard, ShardCount, Timestamp,
+    UserId, Window,
 };
 use stampede_engine::{
-    Decision, DropTerms, Engine, EngineError, EngineSettings, LiveDrop, OrderRequest, RecoveryGuard,
+    Decision, DropTerms, Engine, EngineError, EngineSettings, Keys, LiveDrop, LogEntry, OrderRequest, RecoveryGuard,
+    Refusal,
 };
-use stampede_testkit::{Redis, RedisCluster, RedisOptions};
+use stampede_testkit::Redis;
 
-/// One Redis, or three masters of a cluster: every test of the engine runs on both.
-pub enum Server {
-    Single(Redis),
-    Cluster(RedisCluster),
-}
+pub use host::{Host, Kind, Lease, OnHost, Server};
+pub use keys::{Image, Probe};
 
-impl Server {
-    pub async fn single() -> Self {
-        Self::Single(Redis::start_with(RedisOptions::default()).await)
-    }
+/// More than any binary has tests: each has a shard of its own.
+pub const SHARDS: u16 = 64;
 
-    pub async fn cluster() -> Self {
-        Self::Cluster(RedisCluster::start(3).await)
-    }
+/// Long enough for anything but a fence that stays.
+pub const WAIT: Duration = Duration::from_millis(200);
 
-    pub fn url(&self) -> String {
-        match self {
-            Self::Single(redis) => redis.url(),
-            Self::Cluster(cluster) => cluster.url(),
-        }
-    }
-
-    /// One command to the server that holds `key`, which must be its first argument.
-    pub fn cli(&self, command: &[&str]) -> String {
-        match self {
-            Self::Single(redis) => redis.cli(command),
-            Self::Cluster(cluster) => cluster.nodes()[cluster.node_of(command[1])].cli(command),
-        }
-    }
-
-    /// One command to every server.
-    pub fn cli_everywhere(&self, command: &[&str]) {
-        match self {
-            Self::Single(redis) => drop(redis.cli(command)),
-            Self::Cluster(cluster) => cluster.nodes().iter().for_each(|node| drop(node.cli(command))),
-        }
-    }
-}
-
-/// A server with an engine whose shards are set up.
+/// An engine whose shard is set up.
 pub struct Harness {
-    pub server: Server,
     pub engine: Engine,
+    /// The test's own shard. All of its drops live there.
+    pub shard: Shard,
+    pub keys: Keys,
+    lease: Lease,
 }
 
-pub const SHARDS: u16 = 4;
+impl OnHost for Harness {
+    async fn on(lease: Lease) -> Self {
+        let engine = connect(&lease.server.url(), |_| ()).await;
+        set_up(&engine, lease.shard).await;
+        Self { engine, shard: lease.shard, keys: Keys::of(lease.shard), lease }
+    }
+}
 
 impl Harness {
-    pub async fn single() -> Self {
-        Self::on(Server::single().await).await
+    /// The server that holds the test's shard.
+    pub fn redis(&self) -> &Redis {
+        &self.lease.server.nodes()[self.lease.server.node_of(self.shard)]
     }
 
-    pub async fn cluster() -> Self {
-        Self::on(Server::cluster().await).await
+    pub fn server(&self) -> &Server {
+        &self.lease.server
     }
 
-    pub async fn on(server: Server) -> Self {
-        Self::with(server, |_| ()).await
+    pub fn probe(&self) -> Probe<'_> {
+        Probe::new(self.redis(), self.shard)
     }
 
-    pub async fn with(server: Server, change: impl FnOnce(&mut EngineSettings)) -> Self {
-        let mut settings = EngineSettings { redis_url: server.url(), ..EngineSettings::default() };
-        change(&mut settings);
-        let engine = Engine::connect(settings, deployment()).await.expect("the engine connects");
-        for shard in engine.shards() {
-            set_up(&engine, shard).await;
-        }
-        Self { server, engine }
+    /// Another process of the same deployment.
+    pub async fn another(&self, change: impl FnOnce(&mut EngineSettings)) -> Engine {
+        connect(&self.lease.server.url(), change).await
+    }
+
+    /// An id that begins with `name`, of a drop in the test's shard.
+    pub fn id(&self, name: &str) -> DropId {
+        id_in(self.shard, name)
     }
 
     /// Opens a drop of `stock` units, on sale now.
-    pub async fn open(&self, id: &str, stock: u32, limit: u32) -> Arc<DropTerms> {
-        self.open_with(definition(id, stock, limit)).await
+    pub async fn open(&self, name: &str, stock: u32, limit: u32) -> Arc<DropTerms> {
+        self.open_with(name, |drop| (drop.stock_units, drop.limit_per_user) = (stock, limit)).await
     }
 
-    pub async fn open_with(&self, definition: DropDefinition) -> Arc<DropTerms> {
+    pub async fn open_with(&self, name: &str, change: impl FnOnce(&mut DropDefinition)) -> Arc<DropTerms> {
+        let mut definition = definition(self.id(name));
+        change(&mut definition);
         self.engine.open_drop(&definition).await.expect("the drop opens");
         Arc::new(DropTerms { id: definition.id, sku: definition.sku, unit_price: definition.price })
     }
@@ -100,13 +87,76 @@ impl Harness {
         key: &str,
         units: u16,
     ) -> Result<Decision, EngineError> {
-        self.engine.place_order(request(drop, user, key, units), Duration::from_millis(200)).await
+        self.engine.place_order(request(drop, user, key, units), WAIT).await
+    }
+
+    /// An order that must be granted.
+    pub async fn buy(&self, drop: &Arc<DropTerms>, user: &str, key: &str, units: u16) -> Order {
+        match self.order(drop, user, key, units).await {
+            Ok(Decision::Granted(order)) => order,
+            other => panic!("not granted: {other:?}"),
+        }
+    }
+
+    /// An order that must be refused.
+    pub async fn refusal(&self, drop: &Arc<DropTerms>, user: &str, key: &str, units: u16) -> Refusal {
+        match self.order(drop, user, key, units).await {
+            Ok(Decision::Refused(refusal)) => refusal,
+            other => panic!("not refused: {other:?}"),
+        }
     }
 
     pub async fn drop_now(&self, id: &DropId) -> LiveDrop {
-        let reading = self.engine.read_drops(self.engine.shard_of(id), std::slice::from_ref(id)).await;
+        let reading = self.engine.read_drops(self.shard, std::slice::from_ref(id)).await;
         reading.expect("the shard answers").drops.pop().flatten().expect("the drop is there")
     }
+
+    /// The whole log of the shard.
+    pub async fn log(&self) -> Vec<LogEntry> {
+        self.engine.read_untrusted_log(self.shard, None, 100_000).await.expect("the server answers")
+    }
+
+    /// The facts of the whole log.
+    pub async fn facts(&self) -> Vec<Fact> {
+        self.log().await.iter().flat_map(|entry| entry.facts().expect("decodable")).collect()
+    }
+
+    pub async fn grants(&self) -> usize {
+        self.facts().await.iter().filter(|fact| matches!(fact.body, FactBody::Granted(_))).count()
+    }
+
+    /// Sets a field of the shard's `meta`.
+    pub fn set_meta(&self, field: &str, value: impl ToString) {
+        self.redis().cli(&["HSET", &self.keys.meta, field, &value.to_string()]);
+    }
+
+    pub fn meta(&self, field: &str) -> String {
+        self.redis().cli(&["HGET", &self.keys.meta, field])
+    }
+
+    /// Makes the last entry's id one that lies ahead of Redis's clock, as after that one was set back.
+    pub fn set_last_id(&self, id: LogId) {
+        self.set_meta("last_ms", id.ms);
+        self.set_meta("last_sequence", id.sequence);
+        assert_eq!(self.redis().cli(&["XSETID", &self.keys.log, &id.to_string()]), "OK");
+    }
+
+    /// Redis's own clock.
+    pub fn redis_ms(&self) -> u64 {
+        redis_ms(self.redis())
+    }
+}
+
+pub fn redis_ms(redis: &Redis) -> u64 {
+    let time = redis.cli(&["TIME"]);
+    let (seconds, micros) = time.split_once('\n').expect("two lines");
+    seconds.parse::<u64>().expect("seconds") * 1000 + micros.parse::<u64>().expect("microseconds") / 1000
+}
+
+pub async fn connect(url: &str, change: impl FnOnce(&mut EngineSettings)) -> Engine {
+    let mut settings = EngineSettings { redis_url: url.to_owned(), ..EngineSettings::default() };
+    change(&mut settings);
+    Engine::connect(settings, deployment()).await.expect("the engine connects")
 }
 
 pub fn deployment() -> Deployment {
@@ -122,13 +172,21 @@ pub async fn set_up(engine: &Engine, shard: Shard) {
     engine.recovery_adopt(&guard, 0, LogId::default()).await.expect("adopted");
 }
 
-pub fn definition(id: &str, stock: u32, limit: u32) -> DropDefinition {
+pub fn id_in(shard: Shard, name: &str) -> DropId {
+    (0..)
+        .map(|n: u32| format!("{name}-{n}").parse::<DropId>().expect("a drop id"))
+        .find(|id| deployment().shard_of(id) == shard)
+        .expect("endless")
+}
+
+/// A drop of ten units, two for each user, on sale now.
+pub fn definition(id: DropId) -> DropDefinition {
     DropDefinition {
-        id: id.parse().expect("a drop id"),
         sku: format!("SKU-{id}").parse().expect("a sku"),
+        id,
         mode: Mode::Instant,
-        stock_units: stock,
-        limit_per_user: limit,
+        stock_units: 10,
+        limit_per_user: 2,
         window: Window { starts_at: Timestamp::from_ms(0), ends_at: None },
         price: Money { amount_minor: 12_900, currency: "EUR".parse().expect("a currency") },
         cancellable_for_s: 300,
@@ -149,5 +207,14 @@ pub fn request(drop: &Arc<DropTerms>, user_name: &str, key: &str, units: u16) ->
         key: key.parse().expect("a key"),
         units,
         expected_total: None,
+    }
+}
+
+/// Waits until something that only can be looked at has come about.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,0 +1,155 @@
+//! Servers that the tests of one binary share. Each test has a shard to itself, so it may damage its keys, and its log holds
+//! nothing but its own entries.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+
+use stampede_domain::Shard;
+use stampede_testkit::{Redis, RedisCluster};
+use tokio::sync::Mutex;
+
+use super::SHARDS;
+
+/// Runs each test, an `async fn` that takes a [`super::Harness`] or a [`super::Faults`], on one Redis and on three masters
+/// of a cluster. Either the names of functions of this file, or `topic: names;` for each module of this test.
+#[macro_export]
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        $crate::on_both!(@on single, Single, [$($name)+], { $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(HOST.take().await).await;
+            }
+        )+ });
+        $crate::on_both!(@on cluster, Cluster, [$($name)+], { $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(HOST.take().await).await;
+            }
+        )+ });
+    };
+    ($($topic:ident: $($name:ident),+ ;)+) => {
+        $crate::on_both!(@on single, Single, [$($($name)+)+], { $(mod $topic { $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                crate::$topic::$name(super::HOST.take().await).await;
+            }
+        )+ })+ });
+        $crate::on_both!(@on cluster, Cluster, [$($($name)+)+], { $(mod $topic { $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                crate::$topic::$name(super::HOST.take().await).await;
+            }
+        )+ })+ });
+    };
+    (@on $module:ident, $kind:ident, [$($name:ident)+], { $($tests:tt)+ }) => {
+        mod $module {
+            use $crate::support::{Host, Kind};
+
+            static HOST: Host = Host::new(Kind::$kind, [$(stringify!($name)),+].len());
+
+            $($tests)+
+        }
+    };
+}
+
+/// What a test runs on.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Single,
+    Cluster,
+}
+
+/// One Redis, or three masters of a cluster.
+pub enum Server {
+    Single(Redis),
+    Cluster(RedisCluster),
+}
+
+impl Server {
+    pub async fn start(kind: Kind) -> Self {
+        match kind {
+            Kind::Single => Self::Single(Redis::start().await),
+            Kind::Cluster => Self::Cluster(RedisCluster::start(3).await),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        match self {
+            Self::Single(redis) => redis.url(),
+            Self::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    pub fn nodes(&self) -> &[Redis] {
+        match self {
+            Self::Single(redis) => std::slice::from_ref(redis),
+            Self::Cluster(cluster) => cluster.nodes(),
+        }
+    }
+
+    /// The index of the node that holds a shard.
+    pub fn node_of(&self, shard: Shard) -> usize {
+        match self {
+            Self::Single(_) => 0,
+            Self::Cluster(cluster) => cluster.node_of(&format!("{{{shard}}}")),
+        }
+    }
+}
+
+/// The server of one binary's tests of one kind: started for the first of them, ended after the last.
+pub struct Host {
+    kind: Kind,
+    tests: usize,
+    server: Mutex<Option<Arc<Server>>>,
+    begun: AtomicU16,
+    ended: AtomicUsize,
+}
+
+/// What a test may take: see [`on_both`].
+pub trait OnHost {
+    fn on(lease: Lease) -> impl Future<Output = Self> + Send;
+}
+
+/// One test's part of a host.
+pub struct Lease {
+    pub server: Arc<Server>,
+    pub shard: Shard,
+    host: &'static Host,
+}
+
+impl Host {
+    pub const fn new(kind: Kind, tests: usize) -> Self {
+        Self {
+            kind,
+            tests,
+            server: Mutex::const_new(None),
+            begun: AtomicU16::new(0),
+            ended: AtomicUsize::new(0),
+        }
+    }
+
+    pub async fn take<T: OnHost>(&'static self) -> T {
+        let mut slot = self.server.lock().await;
+        let server = match &*slot {
+            Some(server) => Arc::clone(server),
+            None => Arc::clone(slot.insert(Arc::new(Server::start(self.kind).await))),
+        };
+        drop(slot);
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        assert!(number < SHARDS, "more tests than shards: raise SHARDS");
+        let shard = Shard::new(number).expect("in range");
+        T::on(Lease { server, shard, host: self }).await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Nothing drops a static: after the last test the server ends here, and its files go with it.
+        if self.host.ended.fetch_add(1, Ordering::Relaxed) + 1 == self.host.tests
+            && let Ok(mut server) = self.host.server.try_lock()
+        {
+            server.take();
+        }
+    }
+}
