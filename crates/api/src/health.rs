@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -107,7 +108,11 @@ pub(crate) async fn get_health() -> Result<Response, Problem> {
 )]
 pub(crate) async fn get_readiness(State(state): State<ApiState>) -> Result<Response, Problem> {
     let view = state.readiness().check(&state).await;
-    json(view.http_status(), NO_STORE, &view)
+    let mut response = json(view.http_status(), NO_STORE, &view)?;
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(response)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stampede_archive::Archive;
 use stampede_engine::Engine;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{InvalidTokens, Origins, SessionCookie, Tokens};
@@ -46,7 +46,8 @@ struct Inner {
     terms: Terms,
     readiness: Readiness,
     order_metrics: OrderMetrics,
-    stop: CancellationToken,
+    /// Stops the background when the last state is gone, in case nobody called [`ApiState::shutdown`].
+    stop: DropGuard,
     tasks: TaskTracker,
 }
 
@@ -68,7 +69,7 @@ impl ApiState {
             terms: Terms::default(),
             readiness: Readiness::default(),
             order_metrics: OrderMetrics::default(),
-            stop,
+            stop: stop.drop_guard(),
             tasks,
             engine,
             archive,
@@ -78,7 +79,7 @@ impl ApiState {
 
     /// Stops what runs in the background and waits for it.
     pub async fn shutdown(&self) {
-        self.0.stop.cancel();
+        self.0.stop.token().cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }

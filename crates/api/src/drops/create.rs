@@ -53,6 +53,9 @@ async fn define(state: &ApiState, plan: &Plan) -> Result<(StatusCode, DropRecord
     if let Some(id) = &plan.id
         && let Some(kept) = state.archive().drop_record(id).await?
     {
+        if let Sells::New(product) = &plan.sells {
+            put_product(state, product.clone()).await?;
+        }
         return repeated(plan, kept);
     }
     let now = Timestamp::now();

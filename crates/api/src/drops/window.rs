@@ -79,17 +79,25 @@ pub(crate) async fn amend_drop(
     PathId(id): PathId<DropId>,
     ApiJson(asked): ApiJson<AmendDrop>,
 ) -> Result<Response, Problem> {
+    // Detached, so that a client that goes away does not leave the work half done: the archive's window and the drop's.
+    tokio::spawn(async move { amend(&state, &id, &asked).await }).await.map_err(|error| {
+        tracing::error!(%error, "a change of a drop's window broke off");
+        Problem::Internal
+    })?
+}
+
+async fn amend(state: &ApiState, id: &DropId, asked: &AmendDrop) -> Result<Response, Problem> {
     let limit_per_user = asked.limit()?;
     if asked.starts_at.is_none() && asked.ends_at.is_none() && limit_per_user.is_none() {
         return Err(Problem::field("", "name what to change: starts_at, ends_at or limit_per_user"));
     }
-    let known = state.snapshots().known(&id).await?;
+    let known = state.snapshots().known(id).await?;
     let definition = &known.definition;
-    let live = read(&state, &id).await?;
+    let live = read(state, id).await?;
     let window = asked.window(&live)?;
-    let kept = if window == live.window { None } else { keep_window(&state, definition, &window).await? };
+    let kept = if window == live.window { None } else { keep_window(state, definition, &window).await? };
     let (starts_at, ends_at) = (asked.starts_at, asked.ends_at);
-    let outcome = state.engine().change_drop(&id, &DropChange::Amend { starts_at, ends_at, limit_per_user }).await;
+    let outcome = state.engine().change_drop(id, &DropChange::Amend { starts_at, ends_at, limit_per_user }).await;
     let refused = match outcome {
         Ok(DropChangeOutcome::Changed(live) | DropChangeOutcome::Unchanged(live)) => {
             state.snapshots().observe(live.clone());
@@ -106,7 +114,7 @@ pub(crate) async fn amend_drop(
         Ok(DropChangeOutcome::KeyReused | DropChangeOutcome::TooMany) => Problem::Internal,
     };
     if let Some(kept) = kept {
-        put_back(&state, definition, &kept).await;
+        put_back(state, definition, &kept).await;
     }
     Err(refused)
 }
