@@ -1,74 +1,72 @@
-//! Selling: what each request is answered, on one Redis and on a cluster of three masters.
+//! Selling: what each request is answered and what it leaves behind, on one Redis and on a cluster of three masters.
 
+mod amending;
+mod cancelling;
+mod changes;
+mod log;
+mod orders;
+mod persisting;
+mod refusals;
+#[path = "../support/mod.rs"]
 mod support;
 
-use stampede_domain::{CancelledBy, GrantState, OrderStatus};
-use stampede_engine::{Cancellation, Decision, OrderRef, Refusal};
-use support::Harness;
-
-macro_rules! on_both {
-    ($($name:ident),+ $(,)?) => {
-        mod single {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::Harness::single().await).await;
-            })+
-        }
-        mod cluster {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::Harness::cluster().await).await;
-            })+
-        }
-    };
-}
-
-on_both!(
-    the_last_unit_is_granted_once,
-    a_replayed_key_returns_the_first_answer_in_a_sold_out_drop,
-    a_cancelled_order_gives_its_units_back,
-);
-
-async fn the_last_unit_is_granted_once(harness: Harness) {
-    let drop = harness.open("last", 1, 1).await;
-    let (a, b) = tokio::join!(harness.order(&drop, "a", "k", 1), harness.order(&drop, "b", "k", 1));
-    let granted = [&a, &b].iter().filter(|decision| matches!(decision, Ok(Decision::Granted(_)))).count();
-    let sold_out =
-        [&a, &b].iter().filter(|decision| matches!(decision, Ok(Decision::Refused(Refusal::SoldOut)))).count();
-    assert_eq!((granted, sold_out), (1, 1), "{a:?} {b:?}");
-    let now = harness.drop_now(&drop.id).await;
-    assert_eq!((now.total_units, now.available_units, now.held_units, now.sold_units), (1, 0, 0, 1));
-}
-
-async fn a_replayed_key_returns_the_first_answer_in_a_sold_out_drop(harness: Harness) {
-    let drop = harness.open("replay", 2, 2).await;
-    let Ok(Decision::Granted(order)) = harness.order(&drop, "a", "k1", 2).await else { panic!("not granted") };
-    assert_eq!(order.quantity, 2);
-    assert_eq!(harness.order(&drop, "a", "k1", 2).await, Ok(Decision::Replayed(order)));
-    assert_eq!(harness.order(&drop, "a", "k1", 1).await, Ok(Decision::Refused(Refusal::KeyReused)));
-    assert_eq!(
-        harness.order(&drop, "a", "k2", 1).await,
-        Ok(Decision::Refused(Refusal::LimitReached { limit: 2, owned: 2 }))
-    );
-    assert_eq!(harness.order(&drop, "b", "k1", 1).await, Ok(Decision::Refused(Refusal::SoldOut)));
-}
-
-async fn a_cancelled_order_gives_its_units_back(harness: Harness) {
-    let drop = harness.open("cancel", 3, 3).await;
-    let Ok(Decision::Granted(order)) = harness.order(&drop, "a", "k1", 2).await else { panic!("not granted") };
-    assert_eq!(
-        harness.order(&drop, "b", "k1", 2).await,
-        Ok(Decision::Refused(Refusal::InsufficientStock { available: 1 }))
-    );
-    let order_ref = OrderRef::from(&order);
-    assert_eq!(harness.engine.cancel_order(&order_ref, CancelledBy::Shopper).await, Ok(Cancellation::Cancelled));
-    assert_eq!(
-        harness.engine.cancel_order(&order_ref, CancelledBy::Shopper).await,
-        Ok(Cancellation::Already(GrantState::Cancelled))
-    );
-    let Ok(Decision::Replayed(now)) = harness.order(&drop, "a", "k1", 2).await else { panic!("not replayed") };
-    assert_eq!((now.id, now.status), (order.id, OrderStatus::Cancelled));
-    assert!(matches!(harness.order(&drop, "b", "k1", 3).await, Ok(Decision::Granted(_))));
-    let fact = harness.engine.logged_order(order.id).await.expect("readable").expect("in the log");
-    assert_eq!(fact.order().map(|logged| logged.user_id), Some(order.user_id));
+on_both! {
+    orders:
+        the_last_unit_is_granted_once,
+        a_replayed_key_returns_the_first_answer_in_a_sold_out_drop,
+        one_user_twice_in_a_group_meets_the_limit,
+        one_key_twice_in_a_group_is_granted_once,
+        several_drops_share_a_group,
+        a_group_is_decided_in_the_order_of_arrival,
+        a_cancelled_order_of_a_group_can_be_told_from_the_others;
+    refusals:
+        a_drop_that_has_not_begun_says_when_it_will,
+        a_window_that_is_over_ends_the_drop_for_good,
+        a_stopped_drop_names_its_phase,
+        checks_come_in_their_order,
+        a_replay_comes_before_the_price,
+        a_limit_counts_the_units_that_are_held,
+        too_few_units_are_told_from_none,
+        a_log_at_its_bound_of_orders_refuses_only_new_grants,
+        a_log_at_its_bound_of_bytes_refuses_only_new_grants,
+        an_order_for_a_drop_that_is_not_there_is_not_decided;
+    cancelling:
+        a_cancelled_order_gives_its_units_back,
+        a_shopper_cancels_in_time_and_an_operator_at_any_time,
+        a_shopper_cancels_only_so_many_orders,
+        an_order_that_the_record_does_not_know_is_unknown,
+        orders_are_cancelled_whatever_the_drop_became,
+        units_that_come_back_end_sold_out;
+    changes:
+        each_change_goes_from_where_it_may,
+        a_drop_past_its_window_only_closes,
+        a_start_is_noted_once,
+        a_restock_counts_once_per_key,
+        a_drop_has_no_more_units_than_it_may,
+        a_drop_opens_once,
+        a_drop_that_lost_a_half_is_not_opened_again,
+        changes_are_announced;
+    amending:
+        a_scheduled_drop_is_amended_in_all,
+        a_live_drop_is_amended_at_its_end_only,
+        a_window_that_cannot_be_is_refused,
+        amendments_at_the_same_time_keep_each_other,
+        timers_follow_the_window,
+        timers_go_when_a_drop_is_over,
+        a_drop_that_is_called_off_asks_for_its_orders_back;
+    log:
+        entries_are_numbered_without_a_gap_and_tell_what_happened,
+        versions_rise_with_every_change,
+        every_order_is_found_by_its_id,
+        the_newest_orders_come_in_pages,
+        what_users_hold_is_read_and_listed;
+    persisting:
+        an_acknowledged_log_is_trimmed_and_the_bound_given_back,
+        an_entry_that_is_pending_elsewhere_is_never_trimmed,
+        a_second_acknowledgement_counts_for_nothing,
+        an_acknowledgement_of_another_epoch_is_refused,
+        a_drop_is_unsettled_until_its_last_entry_is_acknowledged,
+        pending_entries_come_again_and_are_taken_over,
+        an_entry_that_is_gone_is_reported,
+        consumers_with_pending_entries_are_not_forgotten;
 }

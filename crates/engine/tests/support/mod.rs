@@ -5,7 +5,9 @@
 mod host;
 mod keys;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use stampede_domain::{
@@ -104,6 +106,26 @@ impl Harness {
             Ok(Decision::Refused(refusal)) => refusal,
             other => panic!("not refused: {other:?}"),
         }
+    }
+
+    /// Decides these orders in one group, in this order.
+    ///
+    /// They wait behind a fence that only this shard has. A last one, which does not wait, is answered when a call has
+    /// found the fence with all of them; the next call takes them together.
+    pub async fn in_one_group(&self, orders: Vec<OrderRequest>) -> Vec<Result<Decision, EngineError>> {
+        let token = self.meta("token");
+        self.set_meta("token", "foreign");
+        let last = request(&orders[0].drop, "last", "last", 1);
+        let last = self.engine.place_order(last, Duration::ZERO);
+        let orders = orders.into_iter().map(|order| self.engine.place_order(order, Duration::from_secs(30)));
+        let mut all = Box::pin(join_in_order(orders.collect()));
+        tokio::select! {
+            biased;
+            decisions = &mut all => panic!("decided behind the fence: {decisions:?}"),
+            fenced = last => assert_eq!(fenced, Err(EngineError::ShardRecovering)),
+        }
+        self.set_meta("token", token);
+        all.await
     }
 
     pub async fn drop_now(&self, id: &DropId) -> LiveDrop {
@@ -208,6 +230,21 @@ pub fn request(drop: &Arc<DropTerms>, user_name: &str, key: &str, units: u16) ->
         units,
         expected_total: None,
     }
+}
+
+/// Waits for all; each begins in its turn.
+pub async fn join_in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    poll_fn(|cx| {
+        for (future, output) in running.iter_mut().filter(|(_, output)| output.is_none()) {
+            if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                *output = Some(value);
+            }
+        }
+        if running.iter().all(|(_, output)| output.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    running.into_iter().map(|(_, output)| output.expect("it is ready")).collect()
 }
 
 /// Waits until something that only can be looked at has come about.
