@@ -5,6 +5,7 @@ use stampede_domain::{Epoch, Fact, LogId, Shard};
 
 use super::columns::sql_limit;
 use super::fact_rows::{self, COLUMN_COUNT, COLUMNS};
+use super::user_orders;
 use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
 
 /// How many facts one statement inserts. Beyond this the gain is lost in the noise (measured).
@@ -33,6 +34,7 @@ pub(super) fn insert(db: &Connection, facts: &[Fact]) -> Result<Vec<Refusal>, Ar
     for single in rest.chunks_exact(1) {
         insert_chunk(db, &mut insert_one, single, &mut refusals)?;
     }
+    user_orders::move_if_many(db)?;
     refusals.sort_unstable_by_key(|refusal| refusal.index);
     Ok(refusals)
 }

@@ -12,6 +12,7 @@ mod facts;
 mod orders;
 mod products;
 mod schema;
+mod user_orders;
 mod windows;
 
 use std::path::Path;

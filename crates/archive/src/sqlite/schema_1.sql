@@ -68,8 +68,23 @@ CREATE TABLE facts (
 -- Unique: an entry of an epoch has one fact at each index, so a second one is a fault that must not go unseen.
 CREATE UNIQUE INDEX facts_by_entry ON facts (shard, epoch, number, idx);
 CREATE INDEX facts_by_order ON facts (order_id) WHERE order_id IS NOT NULL;
-CREATE INDEX orders_by_user ON facts (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX orders_by_drop ON facts (drop_id, id) WHERE user_id IS NOT NULL;
+
+-- The orders of each user. Users come in no order, so adding orders one batch after another would touch a page of the index
+-- for each; they wait in a list until they are many enough to be added sorted. Both are read.
+CREATE TABLE user_orders (
+    user_id TEXT NOT NULL,
+    id BLOB NOT NULL,
+    PRIMARY KEY (user_id, id)
+) WITHOUT ROWID;
+CREATE TABLE user_orders_waiting (
+    place INTEGER PRIMARY KEY,
+    user_id TEXT NOT NULL,
+    id BLOB NOT NULL
+);
+CREATE TRIGGER user_orders_wait AFTER INSERT ON facts WHEN NEW.user_id IS NOT NULL BEGIN
+    INSERT INTO user_orders_waiting (user_id, id) VALUES (NEW.user_id, NEW.id);
+END;
 
 CREATE TABLE epochs (
     shard INTEGER PRIMARY KEY NOT NULL,

@@ -89,7 +89,8 @@ pub async fn a_group_is_decided_in_the_order_of_arrival(h: Harness) {
     let users: Vec<String> = (0..400).map(|n| format!("user-{n}")).collect();
     let decisions = h.in_one_group(users.iter().map(|user| request(&drop, user, "k", 1)).collect()).await;
     for (place, decision) in decisions.iter().enumerate() {
-        let granted = matches!(decision, Ok(Decision::Granted(order)) if usize::from(order.id.position().index) == place);
+        let granted =
+            matches!(decision, Ok(Decision::Granted(order)) if usize::from(order.id.position().index) == place);
         assert_eq!(granted, place < 300, "{place}: {decision:?}");
     }
     assert_eq!(h.log().await.len(), 2, "the opening and one group");

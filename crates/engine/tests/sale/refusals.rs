@@ -129,7 +129,10 @@ pub async fn a_log_at_its_bound_of_bytes_refuses_only_new_grants(h: Harness) {
 async fn only_new_grants_are_refused(h: &Harness, bounded: &Engine, drop: &Arc<DropTerms>, order: OrderRef) {
     let place = async |key, units| bounded.place_order(request(drop, "a", key, units), WAIT).await;
     assert!(matches!(place("k1", 1).await, Ok(Decision::Replayed(_))));
-    assert_eq!(place("new", 11).await, Ok(Decision::Refused(Refusal::LimitReached { limit: 10, owned: owned(h, drop).await })));
+    assert_eq!(
+        place("new", 11).await,
+        Ok(Decision::Refused(Refusal::LimitReached { limit: 10, owned: owned(h, drop).await }))
+    );
     assert_eq!(place("new", 1).await, Ok(Decision::Refused(Refusal::ArchiveBehind)));
     assert_eq!(bounded.cancel_order(&order, CancelledBy::Shopper).await, Ok(Cancellation::Cancelled));
     assert_eq!(place("new", 1).await, Ok(Decision::Refused(Refusal::ArchiveBehind)), "a cancellation frees no log");
@@ -138,7 +141,8 @@ async fn only_new_grants_are_refused(h: &Harness, bounded: &Engine, drop: &Arc<D
     }
     // The archive catches up.
     let claim = h.engine.read_new(h.shard, "c", 100).await.expect("readable");
-    let receipts: Vec<_> = claim.entries.iter().map(|entry| entry.receipt(&entry.facts().expect("decodable"))).collect();
+    let receipts: Vec<_> =
+        claim.entries.iter().map(|entry| entry.receipt(&entry.facts().expect("decodable"))).collect();
     h.engine.acknowledge(h.shard, Epoch(1), &receipts).await.expect("acknowledged");
     assert!(matches!(place("new", 1).await, Ok(Decision::Granted(_))));
     let closed = bounded.change_drop(&drop.id, &DropChange::Close(ClosedBy::Operator)).await;

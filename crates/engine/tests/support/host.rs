@@ -120,13 +120,7 @@ pub struct Lease {
 
 impl Host {
     pub const fn new(kind: Kind, tests: usize) -> Self {
-        Self {
-            kind,
-            tests,
-            server: Mutex::const_new(None),
-            begun: AtomicU16::new(0),
-            ended: AtomicUsize::new(0),
-        }
+        Self { kind, tests, server: Mutex::const_new(None), begun: AtomicU16::new(0), ended: AtomicUsize::new(0) }
     }
 
     pub async fn take<T: OnHost>(&'static self) -> T {

@@ -27,7 +27,8 @@ impl<'a> Probe<'a> {
 
     /// A client of that server, which must not be redirected.
     pub async fn client(&self) -> Client {
-        let client = Builder::from_config(Config::from_url(&self.redis.url()).expect("a url")).build().expect("a client");
+        let client =
+            Builder::from_config(Config::from_url(&self.redis.url()).expect("a url")).build().expect("a client");
         client.init().await.expect("the server answers");
         client
     }
