@@ -15,10 +15,8 @@ async fn a_restarted_redis_is_fenced_until_it_is_recovered() {
     harness.redis.kill().await;
     harness.redis.restart().await;
     harness.token().await;
-    assert_eq!(
-        harness.engine.read_drops(harness.shard(), &[drop.id.clone()]).await.unwrap_err(),
-        EngineError::ShardRecovering
-    );
+    let reading = harness.engine.read_drops(harness.shard(), std::slice::from_ref(&drop.id)).await;
+    assert_eq!(reading.expect_err("fenced"), EngineError::ShardRecovering);
     let waiting = harness.order(&drop, "b", "key");
     let (decision, report) = tokio::join!(waiting, harness.recover());
     assert!(matches!(decision, Ok(Decision::Granted(_))), "an order waits for the fence to open: {decision:?}");

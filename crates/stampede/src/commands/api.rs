@@ -1,0 +1,67 @@
+//! `stampede api`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio_util::sync::CancellationToken;
+
+use super::{Flag, flag};
+use crate::config::Loaded;
+use crate::{admin, roles, shutdown, telemetry};
+
+/// Answers shoppers and operators over HTTP.
+///
+/// It needs Redis, a migrated archive, and a key for tokens. On SIGTERM it stops accepting, answers what is in flight, and
+/// ends. Any number of these may run behind a balancer, which asks /readyz.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Where it listens (setting `listen`).
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where /metrics and /healthz are (setting `admin_listen`).
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin_listen: Option<SocketAddr>,
+}
+
+impl Options {
+    /// The settings that are flags here.
+    pub fn flags(&self) -> Vec<Flag> {
+        let listen = flag("listen", "--listen", self.listen);
+        listen.into_iter().chain(flag("admin_listen", "--admin-listen", self.admin_listen)).collect()
+    }
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// In words that say what to do.
+pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    if config.token_secret.is_none() && config.token_keys.is_empty() && config.trusted_issuers.is_empty() {
+        bail!(
+            "no key for tokens: set STAMPEDE_TOKEN_SECRET to at least 32 random bytes (openssl rand -hex 32), or token_keys \
+             or trusted_issuers in the settings file"
+        );
+    }
+    telemetry::start_logs(config)?;
+    let metrics = telemetry::start_metrics()?;
+    let stop = shutdown::on_signals()?;
+    let listener = roles::bind(config.listen, "--listen")?;
+    let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
+    let admin_stop = CancellationToken::new();
+    let admin = tokio::spawn(admin::serve(admin_listener, metrics, admin_stop.clone()));
+    let patience = Duration::from_millis(config.startup_timeout_ms);
+    let stores = tokio::select! {
+        stores = roles::connect(loaded, patience) => stores?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let listening = listener.local_addr()?;
+    tracing::info!(listen = %listening, deployment = stores.engine.deployment().id, "the API answers");
+    let served = roles::serve_api(&stores, config, listener, stop).await;
+    stores.engine.quit().await;
+    admin_stop.cancel();
+    admin.await??;
+    tracing::info!("the API has stopped");
+    served
+}
