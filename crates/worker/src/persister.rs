@@ -60,10 +60,20 @@ pub enum PersistError {
     Engine(#[from] EngineError),
 }
 
-/// An entry with its facts, on its way.
-struct Moving {
-    entry: LogEntry,
+/// Entries on their way, and all of their facts.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Moving>,
     facts: Vec<Fact>,
+}
+
+/// An entry on its way.
+struct Moving {
+    shard: Shard,
+    epoch: Epoch,
+    number: u64,
+    receipt: EntryReceipt,
+    facts: usize,
 }
 
 impl Persister {
@@ -86,12 +96,12 @@ impl Persister {
             self.claimed_at = Instant::now();
             self.take_over().await?;
         }
-        let moving = self.read().await?;
-        let read = moving.len();
+        let batch = self.read().await?;
+        let read = batch.entries.len();
         if read == 0 {
             return Ok(Persisted::default());
         }
-        match self.archive_and_acknowledge(moving).await {
+        match self.archive_and_acknowledge(batch).await {
             Ok((entries, facts)) => Ok(Persisted { entries, facts, left: read - entries }),
             Err(error) => {
                 self.drain_again();
@@ -107,7 +117,7 @@ impl Persister {
         }
     }
 
-    async fn read(&mut self) -> Result<Vec<Moving>, PersistError> {
+    async fn read(&mut self) -> Result<Batch, PersistError> {
         let (engine, consumer, limit) = (&self.engine, &self.consumer, self.settings.batch_entries);
         let reads = self.shards.iter().map(|state| async move {
             if let Some(after) = state.draining {
@@ -120,13 +130,13 @@ impl Persister {
             engine.read_new(state.shard, consumer, limit).await.map(|claim| (claim, None))
         });
         let claims: Vec<Result<_, EngineError>> = join_all(reads).await;
-        let mut moving = Vec::new();
+        let mut batch = Batch::default();
         let mut failed = None;
         for (state, claim) in self.shards.iter_mut().zip(claims) {
             match claim {
                 Ok((claim, draining)) => {
                     state.draining = draining;
-                    moving.extend(decode(state, claim));
+                    batch.add(state, claim);
                 }
                 // A shard that was never set up has no log yet, and one whose node is away does not answer; the others go on.
                 Err(error) => {
@@ -136,13 +146,13 @@ impl Persister {
             }
         }
         match failed {
-            Some(error) if moving.is_empty() => Err(error.into()),
-            _ => Ok(moving),
+            Some(error) if batch.entries.is_empty() => Err(error.into()),
+            _ => Ok(batch),
         }
     }
 
-    async fn archive_and_acknowledge(&mut self, moving: Vec<Moving>) -> Result<(usize, usize), PersistError> {
-        let facts: Vec<Fact> = moving.iter().flat_map(|moving| moving.facts.iter().cloned()).collect();
+    async fn archive_and_acknowledge(&mut self, batch: Batch) -> Result<(usize, usize), PersistError> {
+        let Batch { entries: moving, facts } = batch;
         let refusals = self.archive.insert_facts(&facts).await.inspect_err(|_| metrics::archive_failed())?;
         let mut refused = HashSet::new();
         for refusal in refusals {
@@ -159,8 +169,8 @@ impl Persister {
         for state in &mut self.shards {
             let of_shard: Vec<&Moving> = moving
                 .iter()
-                .filter(|moving| moving.entry.shard == state.shard)
-                .filter(|moving| !refused.contains(&(state.shard, moving.entry.id)))
+                .filter(|moving| moving.shard == state.shard)
+                .filter(|moving| !refused.contains(&(state.shard, moving.receipt.id)))
                 .collect();
             if of_shard.is_empty() {
                 continue;
@@ -168,7 +178,7 @@ impl Persister {
             match acknowledge(&self.engine, &*self.archive, state.shard, &of_shard).await {
                 Ok(done) => {
                     entries += done;
-                    acknowledged_facts += of_shard.iter().map(|moving| moving.facts.len()).sum::<usize>();
+                    acknowledged_facts += of_shard.iter().map(|moving| moving.facts).sum::<usize>();
                     if done < of_shard.len() {
                         state.draining = Some(LogId::default());
                     }
@@ -216,22 +226,28 @@ impl Persister {
     }
 }
 
-/// The entries of a claim with their facts; what cannot be read is reported once and stays pending.
-fn decode(state: &mut ShardState, claim: PendingClaim) -> Vec<Moving> {
-    report_lost(state.shard, &claim.deleted);
-    let mut moving = Vec::with_capacity(claim.entries.len());
-    for entry in claim.entries {
-        match entry.facts() {
-            Ok(facts) => moving.push(Moving { entry, facts }),
-            Err(error) => {
-                if state.reported.insert(entry.id) {
-                    metrics::refused(1);
-                    tracing::error!(shard = %state.shard, entry = %entry.id, %error, "a log entry cannot be read; it stays in the log");
+impl Batch {
+    /// Adds the entries of a claim with their facts; what cannot be read is reported once and stays pending.
+    fn add(&mut self, state: &mut ShardState, claim: PendingClaim) {
+        report_lost(state.shard, &claim.deleted);
+        for entry in claim.entries {
+            match entry.facts() {
+                Ok(facts) => self.push(&entry, facts),
+                Err(error) => {
+                    if state.reported.insert(entry.id) {
+                        metrics::refused(1);
+                        tracing::error!(shard = %state.shard, entry = %entry.id, %error, "a log entry cannot be read; it stays in the log");
+                    }
                 }
             }
         }
     }
-    moving
+
+    fn push(&mut self, entry: &LogEntry, facts: Vec<Fact>) {
+        let (shard, epoch, number) = (entry.shard, entry.epoch, entry.number);
+        self.entries.push(Moving { shard, epoch, number, receipt: entry.receipt(&facts), facts: facts.len() });
+        self.facts.extend(facts);
+    }
 }
 
 fn report_lost(shard: Shard, ids: &[LogId]) {
@@ -249,12 +265,12 @@ async fn acknowledge(
     moving: &[&Moving],
 ) -> Result<usize, PersistError> {
     let epoch = archive.epoch(shard).await?;
-    let sealed = moving.iter().any(|moving| moving.entry.epoch < epoch);
+    let sealed = moving.iter().any(|moving| moving.epoch < epoch);
     let closings = if sealed { archive.closings(shard).await? } else { Vec::new() };
     let receipts: Vec<EntryReceipt> = moving
         .iter()
-        .filter(|moving| is_archived(moving.entry.epoch, moving.entry.number, epoch, &closings))
-        .map(|moving| moving.entry.receipt(&moving.facts))
+        .filter(|moving| is_archived(moving.epoch, moving.number, epoch, &closings))
+        .map(|moving| moving.receipt)
         .collect();
     if receipts.is_empty() {
         return Ok(0);

@@ -1,9 +1,10 @@
 //! What the engine's tests share: servers, an engine on a shard of its own, drops and shoppers.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod host;
 mod keys;
+mod raw;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use stampede_engine::{
 use stampede_testkit::Redis;
 
 pub use host::{Host, Kind, Lease, OnHost, Server};
-pub use keys::{Image, Probe};
+pub use keys::{Image, Probe, run_script};
+pub use raw::{grant_call, results};
 
 /// More than any binary has tests: each has a shard of its own.
 pub const SHARDS: u16 = 64;

@@ -1,0 +1,234 @@
+//! One call for every script that writes, from a stage on which each of them changes something.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stampede_domain::{
+    CancelledBy, ClosedBy, Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId, Order, Position, Timestamp,
+    UserDigest,
+};
+use stampede_engine::{
+    DropChange, DropTerms, EngineError, EntryReceipt, HistoryChunk, Keys, OrderRef, RecoveryGuard, TimerKind,
+};
+
+use crate::support::{Harness, definition, request, user};
+
+/// A shard with a drop on sale, a paused one, an order, pending entries, a consumer that is done, and due timers.
+pub struct Stage {
+    pub h: Harness,
+    pub live: Arc<DropTerms>,
+    pub paused: Arc<DropTerms>,
+    pub order: Order,
+    pub receipts: Vec<EntryReceipt>,
+    pub guard: RecoveryGuard,
+    pub last: (u64, LogId),
+}
+
+/// A key of the stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    Meta,
+    Log,
+    Unsettled,
+    Timers,
+    Drops,
+    Live,
+    LiveUsers,
+    Paused,
+    /// Of a drop that is not open yet.
+    New,
+    NewUsers,
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<(), EngineError>> + Send + 'a>>;
+
+/// A typed call.
+pub struct Case {
+    pub script: &'static str,
+    /// The keys that it names and reads or writes, in their order.
+    pub keys: &'static [Key],
+    pub run: for<'a> fn(&'a Stage) -> Running<'a>,
+}
+
+impl Case {
+    /// Whether it is a step of a recovery that has begun.
+    pub fn recovers(&self) -> bool {
+        self.script.starts_with("recovery/") && self.script != "recovery/begin"
+    }
+}
+
+impl Stage {
+    pub async fn set(h: Harness) -> Self {
+        let live = h.open("live", 10, 10).await;
+        let paused = h.open("paused", 10, 10).await;
+        let order = h.buy(&live, "a", "k", 2).await;
+        h.engine.change_drop(&paused.id, &DropChange::Pause).await.expect("paused");
+        let done = h.engine.read_new(h.shard, "done", 1).await.expect("readable").entries;
+        let receipts = |entries: &[stampede_engine::LogEntry]| -> Vec<EntryReceipt> {
+            entries.iter().map(|entry| entry.receipt(&entry.facts().expect("decodable"))).collect()
+        };
+        h.engine.acknowledge(h.shard, Epoch(1), &receipts(&done)).await.expect("acknowledged");
+        let pending = h.engine.read_new(h.shard, "busy", 2).await.expect("readable").entries;
+        let newest = h.log().await.pop().expect("an entry");
+        let token = h.engine.inspect_shard(h.shard).await.expect("readable").token;
+        Self {
+            live,
+            paused,
+            order,
+            receipts: receipts(&pending),
+            guard: RecoveryGuard { shard: h.shard, epoch: Epoch(2), token },
+            last: (newest.number, newest.id),
+            h,
+        }
+    }
+
+    pub fn name(&self, key: Key) -> String {
+        let (keys, shard) = (&self.h.keys, self.h.shard);
+        match key {
+            Key::Meta => keys.meta.clone(),
+            Key::Log => keys.log.clone(),
+            Key::Unsettled => keys.unsettled.clone(),
+            Key::Timers => keys.timers.clone(),
+            Key::Drops => keys.drops.clone(),
+            Key::Live => Keys::drop(shard, &self.live.id),
+            Key::LiveUsers => Keys::users(shard, &self.live.id),
+            Key::Paused => Keys::drop(shard, &self.paused.id),
+            Key::New => Keys::drop(shard, &self.h.id("new")),
+            Key::NewUsers => Keys::users(shard, &self.h.id("new")),
+        }
+    }
+
+    fn change<'a>(&'a self, drop: &'a DropTerms, change: DropChange) -> Running<'a> {
+        Box::pin(async move { self.h.engine.change_drop(&drop.id, &change).await.map(|_| ()) })
+    }
+
+    /// What an archive may hold beyond the stage: an order, a restock, and a drop that was opened.
+    async fn apply(&self) -> Result<(), EngineError> {
+        let (number, id) = self.last;
+        let new = definition(self.h.id("new"));
+        let bodies = [
+            (self.live.id.clone(), self.late_grant()),
+            (self.live.id.clone(), FactBody::Restocked { key: KeyDigest([1; 8]), units: 3 }),
+            (new.id.clone(), FactBody::Opened { drop: Box::new(new) }),
+        ];
+        let facts: Vec<Fact> = (number + 1..)
+            .zip(bodies)
+            .map(|(number, (drop_id, body))| {
+                let log_id = LogId { ms: id.ms + number, sequence: 0 };
+                let position = Position { log_id, index: 0 };
+                Fact { shard: self.h.shard, epoch: Epoch(1), number, position, entry_facts: 1, drop_id, body }
+            })
+            .collect();
+        let chunk = HistoryChunk { create: Vec::new(), facts: &facts };
+        self.h.engine.recovery_apply(&self.guard, number, id, &chunk).await.map(|_| ())
+    }
+
+    fn late_grant(&self) -> FactBody {
+        let user_id = user("late");
+        let key = KeyDigest::of(UserDigest::of(&user_id), &"k".parse().expect("a key"));
+        let (sku, unit_price) = (self.live.sku.clone(), self.live.unit_price);
+        FactBody::Granted(Grant { sku, user_id, units: 1, unit_price, key, fingerprint: Fingerprint::of(1, None) })
+    }
+}
+
+pub const CASES: &[Case] = {
+    use Key::{Drops, Live, LiveUsers, Log, Meta, New, NewUsers, Paused, Timers, Unsettled};
+    const CHANGE: &[Key] = &[Meta, Log, Unsettled, Timers, Live];
+    &[
+        Case {
+            script: "sale/grant",
+            keys: &[Meta, Log, Unsettled, Live, LiveUsers],
+            run: |s| {
+                let order = request(&s.live, "b", "k", 1);
+                Box::pin(async { s.h.engine.place_order(order, Duration::ZERO).await.map(|_| ()) })
+            },
+        },
+        Case {
+            script: "sale/cancel",
+            keys: &[Meta, Log, Unsettled, Live, LiveUsers],
+            run: |s| {
+                Box::pin(async {
+                    let order = OrderRef::from(&s.order);
+                    s.h.engine.cancel_order(&order, CancelledBy::Shopper).await.map(|_| ())
+                })
+            },
+        },
+        Case {
+            script: "sale/open",
+            keys: &[Meta, Log, Unsettled, Timers, Drops, New, NewUsers],
+            run: |s| Box::pin(async { s.h.engine.open_drop(&definition(s.h.id("new"))).await.map(|_| ()) }),
+        },
+        Case { script: "sale/start", keys: CHANGE, run: |s| s.change(&s.live, DropChange::Start) },
+        Case { script: "sale/pause", keys: CHANGE, run: |s| s.change(&s.live, DropChange::Pause) },
+        Case {
+            script: "sale/resume",
+            keys: &[Meta, Log, Unsettled, Timers, Paused],
+            run: |s| s.change(&s.paused, DropChange::Resume),
+        },
+        Case { script: "sale/close", keys: CHANGE, run: |s| s.change(&s.live, DropChange::Close(ClosedBy::Operator)) },
+        Case { script: "sale/call_off", keys: CHANGE, run: |s| s.change(&s.live, DropChange::CallOff) },
+        Case {
+            script: "sale/restock",
+            keys: CHANGE,
+            run: |s| s.change(&s.live, DropChange::Restock { key: KeyDigest([7; 8]), units: 1 }),
+        },
+        Case {
+            script: "sale/amend",
+            keys: CHANGE,
+            run: |s| {
+                let ends_at = Some(Some(Timestamp::MAX));
+                s.change(&s.live, DropChange::Amend { starts_at: None, ends_at, limit_per_user: None })
+            },
+        },
+        Case {
+            script: "timers/remove",
+            keys: &[Meta, Timers],
+            run: |s| {
+                let timer = TimerKind::Start(s.live.id.clone());
+                Box::pin(async move { s.h.engine.remove_timer(s.h.shard, &timer).await })
+            },
+        },
+        Case {
+            script: "log/acknowledge",
+            keys: &[Meta, Log, Unsettled],
+            run: |s| Box::pin(async { s.h.engine.acknowledge(s.h.shard, Epoch(1), &s.receipts).await.map(|_| ()) }),
+        },
+        Case {
+            script: "log/forget_consumers",
+            keys: &[Meta, Log],
+            run: |s| Box::pin(async { s.h.engine.forget_consumers(s.h.shard, Duration::ZERO).await.map(|_| ()) }),
+        },
+        // Beginning asks of the other keys only whether they are there; resetting and wiping take away what is there.
+        Case {
+            script: "recovery/begin",
+            keys: &[Meta],
+            run: |s| Box::pin(async { s.h.engine.begin_recovery(&s.guard).await.map(|_| ()) }),
+        },
+        Case {
+            script: "recovery/reset",
+            keys: &[Meta],
+            run: |s| Box::pin(async { s.h.engine.recovery_reset(&s.guard).await }),
+        },
+        Case {
+            script: "recovery/wipe_drops",
+            keys: &[Meta],
+            run: |s| Box::pin(async { s.h.engine.recovery_wipe(&s.guard, std::slice::from_ref(&s.live.id)).await }),
+        },
+        Case {
+            script: "recovery/align",
+            keys: &[Meta],
+            run: |s| Box::pin(async { s.h.engine.recovery_align(&s.guard, s.last.0).await }),
+        },
+        Case {
+            script: "recovery/adopt",
+            keys: &[Meta, Log],
+            run: |s| Box::pin(async { s.h.engine.recovery_adopt(&s.guard, s.last.0, LogId::default()).await }),
+        },
+        Case {
+            script: "recovery/apply",
+            keys: &[Meta, Log, Timers, Drops, Live, LiveUsers, New, NewUsers],
+            run: |s| Box::pin(s.apply()),
+        },
+    ]
+};
