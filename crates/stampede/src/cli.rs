@@ -26,8 +26,9 @@ Examples:
   Try it: everything on this machine, with a sale that is live, and lines to paste
       stampede dev
 
-  Production: prepare the archive once, then start the roles (settings: .env.example, or `stampede config`)
-      stampede migrate && stampede api
+  Production: prepare the archive once, then start the roles. `stampede config` shows the settings
+      stampede migrate
+      stampede api
       stampede worker
 
   Be an operator of the deployment that `stampede dev` runs

@@ -10,11 +10,13 @@ const OWNER_ONLY: u32 = 0o600;
 
 /// Writes a file as a whole: whoever reads it meets the old content or the new one.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = path.with_added_extension("new");
-    let mut file = create(&beside)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    let mut file = create(beside)?;
     file.write_all(content)?;
     file.sync_all()?;
-    std::fs::rename(&beside, path)
+    std::fs::rename(beside, path)
 }
 
 /// Creates a file, or empties one that is there, for its owner only.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +63,16 @@ pub fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// An address that can be called: the loopback one for a listener on all addresses.
+pub fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
 /// Reaches the archive and the hot state, waiting up to `patience` for each, and makes sure that they belong together.
 ///
 /// # Errors
@@ -108,11 +118,7 @@ pub async fn open_archive(config: &Config, patience: Duration) -> anyhow::Result
 ///
 /// # Errors
 /// In words that say what to do.
-pub async fn connect_engine(
-    loaded: &Loaded,
-    archive: Arc<dyn Archive>,
-    patience: Duration,
-) -> anyhow::Result<Stores> {
+pub async fn connect_engine(loaded: &Loaded, archive: Arc<dyn Archive>, patience: Duration) -> anyhow::Result<Stores> {
     let deployment = deployment(loaded, archive.as_ref()).await?;
     let settings = loaded.config.engine_settings();
     let what = format!("Redis at {}", without_credentials(&settings.redis_url));
@@ -166,7 +172,9 @@ where
         };
         if Instant::now() + PAUSE >= deadline {
             let waited = patience.max(ATTEMPT).as_secs();
-            return Err(error.context(format!("{what} cannot be reached ({waited} s tried); is it running, and is the address right?")));
+            return Err(error.context(format!(
+                "{what} cannot be reached ({waited} s tried); is it running, and is the address right?"
+            )));
         }
         if !std::mem::replace(&mut told, true) {
             tracing::warn!(error = format!("{error:#}"), "{what} cannot be reached yet; trying again");

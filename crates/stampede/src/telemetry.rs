@@ -14,9 +14,8 @@ const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Buckets for sizes of groups and batches; the largest group has 1,024 orders, a batch many groups.
-const COUNTS: [f64; 16] = [
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 8_192.0, 16_384.0, 65_536.0,
-];
+const COUNTS: [f64; 16] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 8_192.0, 16_384.0, 65_536.0];
 
 /// How often what histograms were given is put into their buckets; unread samples would pile up otherwise.
 const UPKEEP: Duration = Duration::from_secs(5);

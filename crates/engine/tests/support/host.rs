@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use stampede_domain::Shard;
-use stampede_testkit::{Redis, RedisCluster};
-use tokio::sync::Mutex;
+use stampede_testkit::{Proxy, Redis, RedisCluster};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::SHARDS;
 
@@ -104,6 +104,8 @@ pub struct Host {
     server: Mutex<Option<Arc<Server>>>,
     begun: AtomicU16,
     ended: AtomicUsize,
+    /// Held by a test that has the server to itself, with the proxies of such tests.
+    alone: Mutex<Vec<Proxy>>,
 }
 
 /// What a test may take: see [`on_both`].
@@ -115,12 +117,21 @@ pub trait OnHost {
 pub struct Lease {
     pub server: Arc<Server>,
     pub shard: Shard,
+    /// The index of the node that holds the shard.
+    pub node: usize,
     host: &'static Host,
 }
 
 impl Host {
     pub const fn new(kind: Kind, tests: usize) -> Self {
-        Self { kind, tests, server: Mutex::const_new(None), begun: AtomicU16::new(0), ended: AtomicUsize::new(0) }
+        Self {
+            kind,
+            tests,
+            server: Mutex::const_new(None),
+            begun: AtomicU16::new(0),
+            ended: AtomicUsize::new(0),
+            alone: Mutex::const_new(Vec::new()),
+        }
     }
 
     pub async fn take<T: OnHost>(&'static self) -> T {
@@ -133,7 +144,15 @@ impl Host {
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
         assert!(number < SHARDS, "more tests than shards: raise SHARDS");
         let shard = Shard::new(number).expect("in range");
-        T::on(Lease { server, shard, host: self }).await
+        let node = server.node_of(shard);
+        T::on(Lease { server, shard, node, host: self }).await
+    }
+}
+
+impl Lease {
+    /// Waits until no other test has the server to itself.
+    pub async fn alone(&self) -> MutexGuard<'static, Vec<Proxy>> {
+        self.host.alone.lock().await
     }
 }
 
@@ -144,6 +163,9 @@ impl Drop for Lease {
             && let Ok(mut server) = self.host.server.try_lock()
         {
             server.take();
+            if let Ok(mut proxies) = self.host.alone.try_lock() {
+                proxies.clear();
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports)]
 
+mod faults;
 mod host;
 mod keys;
 mod raw;
@@ -21,6 +22,7 @@ use stampede_engine::{
 };
 use stampede_testkit::Redis;
 
+pub use faults::{Alone, Faults};
 pub use host::{Host, Kind, Lease, OnHost, Server};
 pub use keys::{Image, Probe, run_script};
 pub use raw::{grant_call, results};
@@ -51,7 +53,11 @@ impl OnHost for Harness {
 impl Harness {
     /// The server that holds the test's shard.
     pub fn redis(&self) -> &Redis {
-        &self.lease.server.nodes()[self.lease.server.node_of(self.shard)]
+        &self.lease.server.nodes()[self.lease.node]
+    }
+
+    pub fn node(&self) -> usize {
+        self.lease.node
     }
 
     pub fn server(&self) -> &Server {
@@ -247,6 +253,15 @@ pub async fn join_in_order<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     })
     .await;
     running.into_iter().map(|(_, output)| output.expect("it is ready")).collect()
+}
+
+/// Waits until something holds for every server.
+pub async fn until_all(nodes: &[Redis], what: &str, holds: impl Fn(&Redis) -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while let Some(node) = nodes.iter().find(|node| !holds(node)) {
+        assert!(std::time::Instant::now() < deadline, "the server on port {} never {what}", node.port());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Waits until something that only can be looked at has come about.

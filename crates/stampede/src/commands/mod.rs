@@ -41,9 +41,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(FORM.to_owned()),
     };
     let number: u64 = number.parse().map_err(|_| FORM)?;
-    number.checked_mul(seconds).filter(|seconds| *seconds <= LONGEST_S).map(Duration::from_secs).ok_or_else(|| {
-        format!("at most {} days", LONGEST_S / 86_400)
-    })
+    number
+        .checked_mul(seconds)
+        .filter(|seconds| *seconds <= LONGEST_S)
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("at most {} days", LONGEST_S / 86_400))
 }
 
 /// The longest time that an option takes: ten years.

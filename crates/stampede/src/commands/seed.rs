@@ -1,6 +1,5 @@
 //! `stampede seed`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -11,6 +10,7 @@ use stampede_domain::{DropId, Sku, Timestamp, UserId};
 
 use super::{duration, print};
 use crate::config::{Config, Loaded};
+use crate::roles::reachable;
 
 /// The longest time for one request.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -180,14 +180,4 @@ fn accepted(status: StatusCode, body: Value) -> anyhow::Result<(StatusCode, Valu
         format!("\n  {}: {}", error["pointer"].as_str().unwrap_or("/"), error["detail"].as_str().unwrap_or("is wrong"))
     });
     bail!("{detail} ({status}, {}){}", body["code"].as_str().unwrap_or("no code"), fields.collect::<String>())
-}
-
-/// An address that can be called: the loopback one for a listener on all addresses.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }

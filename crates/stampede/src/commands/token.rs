@@ -26,7 +26,8 @@ const BATCH: u64 = 65_536;
 ///   stampede token --shoppers 100000 --out tokens.txt
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
-#[group(id = "whom", required = true, multiple = false, args = ["operator", "shopper", "shoppers"])]
+#[group(skip)]
+#[command(group(clap::ArgGroup::new("whom").required(true).args(["operator", "shopper", "shoppers"])))]
 pub struct Options {
     /// For an operator; of this user id, or `operator`.
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "operator")]

@@ -55,7 +55,8 @@ impl Layer {
     /// A settings file.
     pub fn file(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("the settings file {shown} cannot be read"))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("the settings file {shown} cannot be read"))?;
         let values: Dict = figment::providers::Toml::from_str(&text)
             .map_err(|error| anyhow::anyhow!("{shown} is not TOML: {}", without_excerpt(&error.to_string())))?;
         for name in values.keys().filter(|name| Setting::find(name).is_none()) {

@@ -66,7 +66,10 @@ fn later_places_win_and_are_named() {
     assert_eq!((loaded.config.log.as_str(), origin("log")), ("debug", "flag --set log".to_owned()));
     assert_eq!(loaded.config.group_max_orders, 100);
     assert!(origin("group_max_orders").starts_with("file ") && origin("group_max_orders").ends_with("stampede.toml"));
-    assert_eq!((loaded.config.listen.to_string(), origin("listen")), ("127.0.0.1:80".into(), "environment PORT".into()));
+    assert_eq!(
+        (loaded.config.listen.to_string(), origin("listen")),
+        ("127.0.0.1:80".into(), "environment PORT".into())
+    );
     assert_eq!(origin("log_format"), "default", "an empty variable sets nothing");
     assert!(loaded.is_set("shards") && !loaded.is_set("log_format"));
 }
@@ -83,7 +86,10 @@ fn rust_log_and_port_give_way_to_our_own_names() {
 #[test]
 fn what_is_no_setting_is_refused_by_name() {
     let message = problem(&[("STAMPEDE_REDIS_ULR", "redis://x")]);
-    assert!(message.contains("STAMPEDE_REDIS_ULR") && message.contains("did you mean STAMPEDE_REDIS_URL?"), "{message}");
+    assert!(
+        message.contains("STAMPEDE_REDIS_ULR") && message.contains("did you mean STAMPEDE_REDIS_URL?"),
+        "{message}"
+    );
     assert!(problem(&[("STAMPEDE_LISTEN_FILE", "/etc/hosts")]).contains("STAMPEDE_LISTEN_FILE"), "no secret");
     assert!(problem(&[("STAMPEDE_listen", "127.0.0.1:1")]).contains("STAMPEDE_listen"));
     let (_dir, sources) = file("shard = 3\n");
@@ -145,7 +151,8 @@ fn settings_that_contradict_each_other_are_refused_together() {
         ("STAMPEDE_LOG", "=="),
     ];
     let message = problem(&variables);
-    let named = ["request_timeout_ms", "shards is 5000", "admin_listen", "group_max_orders", "32", "redis_url", "log is"];
+    let named =
+        ["request_timeout_ms", "shards is 5000", "admin_listen", "group_max_orders", "32", "redis_url", "log is"];
     for part in named {
         assert!(message.contains(part), "{part}: {message}");
     }

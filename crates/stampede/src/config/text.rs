@@ -49,7 +49,11 @@ pub fn write(value: &serde_json::Value) -> String {
 /// The name among `known` that somebody probably meant.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const FAR: usize = 3;
-    known.map(|candidate| (distance(name, candidate), candidate)).filter(|(far, _)| *far <= FAR).min().map(|near| near.1)
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(far, _)| *far <= FAR)
+        .min()
+        .map(|near| near.1)
 }
 
 /// How many letters must be put in, taken out or changed to make one name of the other.

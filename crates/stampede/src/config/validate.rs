@@ -9,7 +9,8 @@ use super::table::SETTINGS;
 use super::{Config, Loaded};
 
 /// The beginnings of addresses that lead to a Redis.
-const REDIS_SCHEMES: [&str; 6] = ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
+const REDIS_SCHEMES: [&str; 6] =
+    ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel"];
 
 /// Everything that is wrong, in words for whoever sets it.
 pub fn problems(loaded: &Loaded) -> Vec<String> {

@@ -1,0 +1,7 @@
+//! The binary as its users meet it: processes that are started, asked, killed and started again.
+
+mod commands;
+mod dev;
+mod page;
+mod roles;
+mod support;

@@ -1,0 +1,45 @@
+//! The roles as they run in production: processes of their own, with one Redis and one archive.
+
+use std::process::Command;
+
+use reqwest::StatusCode;
+use stampede_testkit::{Redis, free_port};
+
+use super::support::{Api, Running, run, stampede};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+#[tokio::test]
+async fn api_and_worker_serve_a_deployment_together() {
+    let redis = Redis::start().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let archive = format!("sqlite:{}", dir.path().join("archive.db").display());
+    let role = |args: &[&str]| -> Command {
+        let mut command = stampede(args);
+        command.env("STAMPEDE_REDIS_URL", redis.url()).env("STAMPEDE_ARCHIVE_URL", &archive);
+        command.env("STAMPEDE_TOKEN_SECRET", SECRET).env("STAMPEDE_SIGN_IN", "handle").env("STAMPEDE_LOG", "warn");
+        command.env("STAMPEDE_ADMIN_LISTEN", "127.0.0.1:0");
+        command
+    };
+    assert_eq!(run(&mut role(&["migrate"])).0, Some(0));
+    let origin = format!("127.0.0.1:{}", free_port());
+    let mut api = Running::start(&mut role(&["api", "--listen", &origin]));
+    let mut worker = Running::start(&mut role(&["worker"]));
+    let url = format!("http://{origin}");
+    let shop = Api::new(&format!("{url}/api/v1"));
+    shop.wait_until_ready().await;
+
+    let (code, _, stderr) = run(role(&["seed", "--units", "3", "--drop-id", "friday"]).env("API_URL", &url));
+    assert_eq!(code, Some(0), "{stderr}");
+    let shop = shop.sign_in("ann").await;
+    let (status, _, order) = shop.order("friday", "once").await;
+    assert_eq!(status, StatusCode::CREATED, "{order}");
+
+    let (code, _, stderr) = run(&mut role(&["worker", "--set", "shards=9"]));
+    assert_eq!((code, stderr.contains("created with 8 shards")), (Some(1), true), "{stderr}");
+
+    for role in [&mut api, &mut worker] {
+        super::support::signal(&role.pid(), "TERM");
+        assert_eq!(role.wait().code(), Some(0));
+    }
+}
