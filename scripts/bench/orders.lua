@@ -1,5 +1,5 @@
 -- wrk: places one order per request, each for another shopper with a token and a key of its own.
--- Arguments: FILE with a token a line, threads, first line to use, drop. The counters are read by run.py.
+-- Arguments: FILE with a token a line, threads, drop, what keys begin with. The counters are read by run.py.
 local threads = {}
 
 function setup(thread)
@@ -10,20 +10,22 @@ end
 function init(args)
   -- wrk's own pauses would look like a slow server.
   collectgarbage('setpause', 100)
-  local file, count, first = args[1], tonumber(args[2]), tonumber(args[3])
-  tokens, at = {}, 0
+  local file, count, drop, run = args[1], tonumber(args[2]), args[3], args[4]
+  tokens, at, key = {}, 0, run .. '-' .. number .. '-'
   local line_number = 0
   for line in io.lines(file) do
-    if line_number >= first and line_number % count == number then tokens[#tokens + 1] = line end
+    if line_number % count == number then tokens[#tokens + 1] = line end
     line_number = line_number + 1
   end
   wrk.method = 'POST'
-  wrk.body = '{"drop_id":"' .. args[4] .. '","quantity":1}'
+  wrk.body = '{"drop_id":"' .. drop .. '","quantity":1}'
   headers = {['Content-Type'] = 'application/json'}
   created, refused, other, exhausted = 0, 0, 0, 0
 end
 
 function request()
+  -- wrk asks for one request before it starts: what it spent by then was spent on reading tokens.
+  if at == 0 then prepared_us = os.clock() * 1e6 end
   at = at + 1
   local token = tokens[at]
   if not token then
@@ -31,7 +33,7 @@ function request()
     token = tokens[at % #tokens + 1]
   end
   headers['Authorization'] = 'Bearer ' .. token
-  headers['Idempotency-Key'] = 'key-' .. number .. '-' .. at
+  headers['Idempotency-Key'] = key .. at
   return wrk.format(nil, nil, headers)
 end
 
@@ -42,13 +44,15 @@ function response(status)
 end
 
 function done(summary, latency)
+  local cpu_us, prepared = os.clock() * 1e6, 0
   local sums = {created = 0, refused = 0, other = 0, exhausted = 0}
   for _, thread in ipairs(threads) do
+    prepared = math.max(prepared, thread:get('prepared_us') or 0)
     for name in pairs(sums) do sums[name] = sums[name] + (thread:get(name) or 0) end
   end
   io.write(string.format('RESULT {"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "errors": %d, ' ..
-    '"created": %d, "refused": %d, "other": %d, "exhausted": %d}\n', summary.requests, summary.duration,
+    '"created": %d, "refused": %d, "other": %d, "exhausted": %d, "cpu_us": %d}\n', summary.requests, summary.duration,
     latency:percentile(50), latency:percentile(99),
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
-    sums.created, sums.refused, sums.other, sums.exhausted))
+    sums.created, sums.refused, sums.other, sums.exhausted, cpu_us - prepared))
 end

@@ -132,15 +132,12 @@ class Servers:
 def wrk(url, script, connections, seconds, arguments=()):
     """One run of wrk: its own figures, and its CPU per request."""
     command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / script), url, "--", *arguments]
-    before = os.times()
     done = subprocess.run(command, capture_output=True, text=True)
-    after = os.times()
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not lines:
         sys.exit(f"wrk failed: {done.stdout}{done.stderr}")
     result = json.loads(lines[0][len("RESULT "):])
-    own = after.children_user + after.children_system - before.children_user - before.children_system
-    result["wrk_us"] = own * 1e6 / max(result["requests"], 1)
+    result["wrk_us"] = result["cpu_us"] / max(result["requests"], 1)
     result["rate"] = result["requests"] * 1e6 / result["duration_us"]
     return result
 
@@ -156,31 +153,35 @@ def measured(servers, names, run):
 
 
 class Bench:
-    def __init__(self, servers, tokens, arguments):
-        self.servers, self.tokens, self.arguments = servers, tokens, arguments
-        self.next_token = 0
+    """Measurements. Each run that grants has a drop of its own, so that every shopper of the one file is new to it."""
+
+    def __init__(self, servers, arguments):
+        self.servers, self.arguments, self.drops = servers, arguments, 0
+        self.tokens = servers.dir / "tokens"
+        count = 250_000 * arguments.seconds
+        servers.stampede("token", "--shoppers", str(count), "--out", str(self.tokens))
+
+    def open_drop(self, units):
+        self.drops += 1
+        name = f"bench-{self.drops}"
+        product = {"sku": name, "name": name, "price": {"amount_minor": 12_900, "currency": "EUR"}}
+        self.servers.call("POST", "/drops", {"id": name, "product": product, "mode": "instant", "stock_units": units})
+        return name
 
     def url(self, port, path):
         return f"http://127.0.0.1:{port}/api/v1{path}"
 
-    def orders(self, port, names, connections, drop="bench", reuse=False):
-        servers, seconds = self.servers, self.arguments.seconds
-        first = 0 if reuse else self.next_token
-        run = lambda: wrk(self.url(port, "/orders"), "orders.lua", connections, seconds,
-                          [str(self.tokens), "2", str(first), drop])
-        result = measured(servers, names, run)
-        if not reuse:
-            # wrk takes every other token in each of its two threads; leave a margin for uneven threads.
-            self.next_token += int(result["requests"] * 1.1) + 2_000
-        return result
+    def orders(self, port, names, connections, drop):
+        run = lambda: wrk(self.url(port, "/orders"), "orders.lua", connections, self.arguments.seconds,
+                          [str(self.tokens), "2", drop, f"key-{self.drops}"])
+        return measured(self.servers, names, run)
 
     def granted(self, connections):
-        servers = self.servers
+        servers, drop = self.servers, self.open_drop(1_000_000_000)
         archived, started = servers.archived(), time.monotonic()
-        result = self.orders(servers.api_port, ["api", "redis", "worker"], connections)
+        result = self.orders(servers.api_port, ["api", "redis", "worker"], connections, drop)
         if result["exhausted"] or result["refused"] or result["other"] or result["errors"]:
             print(f"  not all requests were granted: {result}", file=sys.stderr)
-        result["archived_during"] = (servers.archived() - archived) / (time.monotonic() - started)
         while servers.archived() - archived < result["created"]:
             if time.monotonic() - started > 120:
                 sys.exit("granted orders are missing in the archive")
@@ -189,13 +190,18 @@ class Bench:
         return result
 
     def null_orders(self, connections):
-        return self.orders(self.servers.null_port, ["null"], connections, reuse=True)
+        return self.orders(self.servers.null_port, ["null"], connections, "bench")
+
+    def sell_out(self):
+        """A drop whose only unit is sold: everybody else is refused by Redis."""
+        self.sold_out = self.open_drop(1)
+        self.servers.call("POST", "/orders", {"drop_id": self.sold_out})
 
     def refused(self, connections):
-        return self.orders(self.servers.api_port, ["api", "redis", "worker"], connections, drop="sold", reuse=True)
+        return self.orders(self.servers.api_port, ["api", "redis", "worker"], connections, self.sold_out)
 
     def status(self, port, names, connections):
-        run = lambda: wrk(self.url(port, "/products/bench-sku/sale-status"), "status.lua", connections,
+        run = lambda: wrk(self.url(port, "/products/bench-1/sale-status"), "status.lua", connections,
                           self.arguments.seconds)
         return measured(self.servers, names, run)
 
@@ -224,7 +230,6 @@ def main():
     parser.add_argument("--connections", default="100,500", help="connections, comma separated (100,500)")
     parser.add_argument("--fsync", default="everysec", choices=["no", "everysec", "always"], help="Redis's appendfsync")
     parser.add_argument("--shards", type=int, default=1, help="shards of the deployment (1: one hot drop)")
-    parser.add_argument("--units", type=int, default=100_000_000, help="stock of the drop that grants")
     parser.add_argument("--out", help="also write the results to this file, as JSON")
     arguments = parser.parse_args()
     connections = [int(number) for number in arguments.connections.split(",")]
@@ -236,13 +241,7 @@ def main():
 
 
 def run(servers, arguments, connections):
-    tokens = servers.dir / "tokens"
-    count = 220_000 * arguments.seconds * arguments.rounds * len(connections)
-    servers.stampede("token", "--shoppers", str(count), "--out", str(tokens))
-    product = {"sku": "bench-sku", "name": "Bench", "price": {"amount_minor": 12_900, "currency": "EUR"}}
-    servers.call("POST", "/drops", {"id": "bench", "product": product, "mode": "instant",
-                                    "stock_units": arguments.units, "limit_per_user": 1})
-    bench = Bench(servers, tokens, arguments)
+    bench = Bench(servers, arguments)
     versions = servers.redis("INFO", "server").splitlines()
     redis_version = next(line.split(":")[1] for line in versions if line.startswith("redis_version"))
     print(f"{platform.platform()}, {os.cpu_count()} cores, Redis {redis_version.strip()} (appendfsync {arguments.fsync}), "
@@ -267,7 +266,7 @@ def run(servers, arguments, connections):
         row("null handler, status", number, null)
         row("sale-status", number, status, null)
         results[f"status_{number}"] = {"null": null, "measured": status}
-    sell_out(servers)
+    bench.sell_out()
     for number in connections:
         pairs = [(bench.null_orders(number), bench.refused(number)) for _ in range(arguments.rounds)]
         null, refused = best(pairs)
@@ -283,13 +282,6 @@ def run(servers, arguments, connections):
 def info(servers, name):
     lines = servers.redis("INFO", "memory").splitlines()
     return next(line.split(":")[1] for line in lines if line.startswith(f"{name}:"))
-
-
-def sell_out(servers):
-    """A drop whose only unit is sold: everybody else is refused by Redis."""
-    product = {"sku": "sold-sku", "name": "Sold", "price": {"amount_minor": 12_900, "currency": "EUR"}}
-    servers.call("POST", "/drops", {"id": "sold", "product": product, "mode": "instant", "stock_units": 1})
-    servers.call("POST", "/orders", {"drop_id": "sold"})
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ async fn connect(url: String, deployment: Deployment) -> Result<Engine, ConnectE
     Engine::connect(EngineSettings { redis_url: url, ..EngineSettings::default() }, deployment).await
 }
 
-async fn a_redis_that_evicts_is_refused(alone: Alone) {
-    let server = alone.h.server();
+async fn a_redis_that_evicts_is_refused(Alone(h): Alone) {
+    let server = h.server();
     // One node of many is enough.
     let last = server.nodes().last().expect("a node");
     for policy in ["allkeys-lru", "volatile-ttl", "allkeys-random"] {
@@ -30,28 +30,28 @@ async fn a_redis_that_evicts_is_refused(alone: Alone) {
     assert!(connect(server.url(), deployment()).await.is_ok());
 }
 
-async fn the_redis_of_another_deployment_is_refused(alone: Alone) {
+async fn the_redis_of_another_deployment_is_refused(Alone(h): Alone) {
     let other = Deployment { id: "other".to_owned(), ..deployment() };
-    let refused = connect(alone.h.server().url(), other).await.err();
+    let refused = connect(h.server().url(), other).await.err();
     let Some(ConnectError::ForeignDeployment { found, expected }) = refused else { panic!("{refused:?}") };
     assert_eq!((found.as_str(), expected.as_str()), ("test", "other"));
 }
 
-async fn a_redis_with_another_number_of_shards_is_refused(alone: Alone) {
+async fn a_redis_with_another_number_of_shards_is_refused(Alone(h): Alone) {
     // More shards, and as many as still reach the one that was set up.
-    for shards in [SHARDS + 1, alone.h.shard.number() + 1] {
+    for shards in [SHARDS + 1, h.shard.number() + 1] {
         let other = Deployment { shards: ShardCount::try_from(shards).expect("in range"), ..deployment() };
-        let refused = connect(alone.h.server().url(), other).await.err();
+        let refused = connect(h.server().url(), other).await.err();
         let Some(ConnectError::ForeignShards { found, expected }) = refused else { panic!("{refused:?}") };
         assert_eq!((found, expected), (SHARDS, shards));
     }
 }
 
-async fn a_redis_that_belongs_to_nobody_is_accepted_and_fenced(alone: Alone) {
-    for node in alone.h.server().nodes() {
+async fn a_redis_that_belongs_to_nobody_is_accepted_and_fenced(Alone(h): Alone) {
+    for node in h.server().nodes() {
         assert_eq!(node.cli(&["FLUSHALL"]), "OK");
     }
-    let engine = connect(alone.h.server().url(), deployment()).await.expect("accepted");
+    let engine = connect(h.server().url(), deployment()).await.expect("accepted");
     assert_eq!(engine.fenced_shards().await.expect("readable").len(), usize::from(SHARDS));
 }
 

@@ -76,11 +76,12 @@ async fn a_lost_group_is_settled_as_a_whole(f: Faults) {
 async fn a_change_whose_answer_is_lost_is_made_once(f: Faults) {
     let drop = f.h.open("change", 5, 5).await;
     let order = f.h.buy(&drop, "a", "k", 2).await;
+    let engine = f.engine(|_| ()).await;
     let restock = DropChange::Restock { key: KeyDigest([1; 8]), units: 3 };
     for change in [DropChange::Pause, DropChange::Resume, restock, DropChange::CallOff] {
         let entries = f.entries();
         let made = {
-            let (engine, id, change) = (f.engine(|_| ()).await, drop.id.clone(), change.clone());
+            let (engine, id, change) = (engine.clone(), drop.id.clone(), change.clone());
             async move { engine.change_drop(&id, &change).await }
         };
         let outcome = f.lose(made, |f| f.entries() > entries).await;
@@ -89,7 +90,7 @@ async fn a_change_whose_answer_is_lost_is_made_once(f: Faults) {
     }
     let entries = f.entries();
     let cancelled = {
-        let (engine, order) = (f.engine(|_| ()).await, OrderRef::from(&order));
+        let (engine, order) = (engine.clone(), OrderRef::from(&order));
         async move { engine.cancel_order(&order, CancelledBy::Shopper).await }
     };
     assert_eq!(f.lose(cancelled, |f| f.entries() > entries).await, Ok(Cancellation::Cancelled));
@@ -112,7 +113,7 @@ async fn an_outcome_that_nobody_could_settle_is_settled_by_the_same_key(f: Fault
 
 async fn a_process_that_is_cut_off_does_not_know_the_outcome(f: Faults) {
     let drop = f.h.open("cut", 5, 5).await;
-    let engine = f.engine(|settings| settings.command_timeout = Duration::from_secs(1)).await;
+    let engine = f.engine(|settings| settings.command_timeout = Duration::from_millis(300)).await;
     f.proxy().hold_to_client(true);
     let order = tokio::spawn(place(&engine, &drop, "a", "k"));
     until("the order is granted", async || f.grants() == 1).await;

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{api, config, dev, migrate, seed, token, worker};
-use crate::config::{Loaded, Sources, dev_file};
+use crate::config::{CONFIG_VARIABLE, Loaded, Sources, dev_file};
 
 /// How long what still runs in the background may take at the very end.
 const LAST_GRACE: Duration = Duration::from_secs(2);
@@ -47,8 +47,8 @@ struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Settings")]
 struct Scope {
-    /// The settings file (TOML). The environment counts more than it, flags count more than the environment.
-    #[arg(long, global = true, value_name = "FILE", env = "STAMPEDE_CONFIG", hide_env_values = true)]
+    /// The settings file (TOML); STAMPEDE_CONFIG names it too. The environment counts more than it, flags count most.
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The folder of a `stampede dev`: where it keeps everything (.stampede if it is not said), or, for the other
     /// commands, whose deployment they are about.
@@ -59,27 +59,22 @@ struct Scope {
     set: Vec<String>,
 }
 
+/// What each does is said where its options are.
 #[derive(Subcommand)]
 enum Command {
-    /// Runs everything on this machine: a private Redis, an embedded archive, the API, the workers, a demo sale.
     Dev(dev::Options),
-    /// Answers shoppers and operators over HTTP.
     Api(api::Options),
-    /// Moves what was decided into the archive, recovers Redis after a restart, starts and ends sales in time.
     Worker(worker::Options),
-    /// Brings the archive to this version's schema.
     Migrate(migrate::Options),
-    /// Creates a product and a drop over HTTP.
     Seed(seed::Options),
-    /// Signs tokens for operators and shoppers with the deployment's key.
     Token(token::Options),
-    /// Prints every setting, its value, and where it came from.
     Config(config::Options),
 }
 
 impl Scope {
     fn sources(&self, flags: Vec<(String, String, String)>) -> anyhow::Result<Sources> {
-        let mut sources = Sources { file: self.config.clone(), dev_file: None, flags: Vec::new() };
+        let named = || std::env::var_os(CONFIG_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from);
+        let mut sources = Sources { file: self.config.clone().or_else(named), dev_file: None, flags: Vec::new() };
         for set in &self.set {
             let (name, value) = set.split_once('=').with_context(|| format!("--set {set}: write --set NAME=VALUE"))?;
             sources.flags.push((name.to_owned(), format!("--set {name}"), value.to_owned()));

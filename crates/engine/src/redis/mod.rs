@@ -124,7 +124,11 @@ fn classify(error: Error) -> CallError {
     }
 }
 
-/// The error of a plain command, which may be repeated whatever became of it.
+/// The error of a plain command, which may be repeated whatever became of it. A log without its consumer group belongs to
+/// a shard that was never set up, or whose keys are lost.
 pub(crate) fn unavailable(error: Error) -> crate::EngineError {
+    if error.details().starts_with("NOGROUP") {
+        return crate::EngineError::ShardRecovering;
+    }
     crate::EngineError::Unavailable(error.to_string())
 }

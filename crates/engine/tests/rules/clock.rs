@@ -5,11 +5,11 @@
 use stampede_domain::{ClosedBy, DropState, Epoch, LogId, Phase, Timestamp};
 use stampede_engine::{DropChange, DropChangeOutcome, Refusal};
 
-use crate::support::Harness;
+use crate::support::Alone;
 
 const HOUR: u64 = 3_600_000;
 
-pub async fn entries_go_on_from_the_last_one_when_the_clock_was_set_back(h: Harness) {
+pub async fn entries_go_on_from_the_last_one_when_the_clock_was_set_back(Alone(h): Alone) {
     let ahead = LogId { ms: h.redis_ms() + HOUR, sequence: 5 };
     h.set_last_id(ahead);
     let drop = h.open("back", 10, 10).await;
@@ -24,7 +24,7 @@ pub async fn entries_go_on_from_the_last_one_when_the_clock_was_set_back(h: Harn
     assert_eq!(h.drop_now(&drop.id).await.as_of, ahead.time(), "a reading is not older than what it reads");
 }
 
-pub async fn a_used_up_sequence_goes_on_in_the_next_millisecond(h: Harness) {
+pub async fn a_used_up_sequence_goes_on_in_the_next_millisecond(Alone(h): Alone) {
     let ahead = LogId { ms: h.redis_ms() + HOUR, sequence: u16::MAX - 2 };
     let drop = h.open("full", 10, 10).await;
     h.set_last_id(ahead);
@@ -37,7 +37,7 @@ pub async fn a_used_up_sequence_goes_on_in_the_next_millisecond(h: Harness) {
     assert_eq!(h.log().await.last().map(|entry| entry.id), Some(next));
 }
 
-pub async fn an_ended_drop_stays_ended_when_the_clock_falls_back(h: Harness) {
+pub async fn an_ended_drop_stays_ended_when_the_clock_falls_back(Alone(h): Alone) {
     let now_ms = h.redis_ms();
     let ends_at = Timestamp::from_ms((now_ms + HOUR).cast_signed());
     let drops = [

@@ -6,7 +6,7 @@ use std::time::Duration;
 use stampede_engine::{Decision, EngineError, SCRIPTS};
 
 use crate::cases::{CASES, Case, Key, Stage};
-use crate::support::{Harness, Image, request};
+use crate::support::{Alone, Harness, Image, request};
 
 /// Commands that write. A script without one needs no case.
 const WRITES: &[&str] = &[
@@ -14,7 +14,7 @@ const WRITES: &[&str] = &[
     "ZREM",
 ];
 
-pub async fn every_script_that_writes_is_tried(h: Harness) {
+pub async fn every_script_that_writes_is_tried(Alone(h): Alone) {
     let writes = |source: &str| WRITES.iter().any(|command| source.contains(&format!("redis.call('{command}")));
     let writing: BTreeSet<&str> =
         SCRIPTS.iter().filter(|script| writes(script.source)).map(|script| script.name).collect();
@@ -32,7 +32,7 @@ pub async fn every_script_that_writes_is_tried(h: Harness) {
     .await;
 }
 
-pub async fn a_key_of_a_wrong_type_changes_nothing(h: Harness) {
+pub async fn a_key_of_a_wrong_type_changes_nothing(Alone(h): Alone) {
     damaged(
         h,
         |case, _| case.keys,
@@ -43,7 +43,7 @@ pub async fn a_key_of_a_wrong_type_changes_nothing(h: Harness) {
     .await;
 }
 
-pub async fn a_missing_key_is_loss(h: Harness) {
+pub async fn a_missing_key_is_loss(Alone(h): Alone) {
     // What a drop that is opened does not have yet is not missing.
     let lost = |case: &'static Case, keys: &'static [Key]| match case.script {
         "sale/open" => &keys[..5],
@@ -92,7 +92,7 @@ async fn damaged(
     .await;
 }
 
-pub async fn a_foreign_token_fences_every_script(h: Harness) {
+pub async fn a_foreign_token_fences_every_script(Alone(h): Alone) {
     each_case(
         h,
         |case| !case.script.starts_with("recovery/"),
@@ -104,7 +104,7 @@ pub async fn a_foreign_token_fences_every_script(h: Harness) {
     .await;
 }
 
-pub async fn an_older_recovery_is_superseded(h: Harness) {
+pub async fn an_older_recovery_is_superseded(Alone(h): Alone) {
     each_case(
         h,
         |case| case.script.starts_with("recovery/"),
@@ -150,7 +150,7 @@ async fn each_case(h: Harness, chosen: impl Fn(&Case) -> bool, run: impl AsyncFn
     }
 }
 
-pub async fn damage_to_one_drop_leaves_the_others_of_its_group(h: Harness) {
+pub async fn damage_to_one_drop_leaves_the_others_of_its_group(Alone(h): Alone) {
     let (sound, damaged) = (h.open("sound", 5, 5).await, h.open("damaged", 5, 5).await);
     h.redis().cli(&["SET", &stampede_engine::Keys::users(h.shard, &damaged.id), "x"]);
     let orders = ["a", "b"].map(|user| [request(&sound, user, "k", 1), request(&damaged, user, "k", 1)]);

@@ -5,13 +5,13 @@ use stampede_domain::CancelledBy;
 use stampede_engine::{Decision, OrderRef, SCRIPTS, Script};
 
 use crate::cases::{CASES, Stage};
-use crate::support::{Harness, grant_call, results, run_script};
+use crate::support::{Alone, grant_call, results, run_script};
 
 fn script(name: &str) -> &'static Script {
     SCRIPTS.iter().find(|script| script.name == name).expect("a script")
 }
 
-pub async fn a_passed_deadline_decides_nothing(h: Harness) {
+pub async fn a_passed_deadline_decides_nothing(Alone(h): Alone) {
     let stage = Stage::set(h).await;
     let probe = stage.h.probe();
     let client = probe.client().await;
@@ -36,7 +36,7 @@ pub async fn a_passed_deadline_decides_nothing(h: Harness) {
     assert_eq!(tried, SCRIPTS.iter().filter(|script| script.returns.contains(&"past-deadline")).count());
 }
 
-pub async fn a_call_that_was_stuck_has_no_effect_after_its_settlement(h: Harness) {
+pub async fn a_call_that_was_stuck_has_no_effect_after_its_settlement(Alone(h): Alone) {
     let drop = h.open("stuck", 1, 1).await;
     let held = h.buy(&drop, "b", "k", 1).await;
     let (probe, grant) = (h.probe(), script("sale/grant"));
@@ -57,7 +57,7 @@ pub async fn a_call_that_was_stuck_has_no_effect_after_its_settlement(h: Harness
     assert!(matches!(h.order(&drop, "a", "k", 1).await, Ok(Decision::Granted(_))));
 }
 
-pub async fn a_call_that_took_effect_is_found_by_its_settlement(h: Harness) {
+pub async fn a_call_that_took_effect_is_found_by_its_settlement(Alone(h): Alone) {
     let drop = h.open("found", 1, 1).await;
     let grant = script("sale/grant");
     let client = h.probe().client().await;
@@ -73,7 +73,7 @@ pub async fn a_call_that_took_effect_is_found_by_its_settlement(h: Harness) {
     assert_eq!((h.grants().await, h.drop_now(&drop.id).await.sold_units), (1, 1));
 }
 
-pub async fn a_settlement_that_comes_too_late_still_stops_the_first_call(h: Harness) {
+pub async fn a_settlement_that_comes_too_late_still_stops_the_first_call(Alone(h): Alone) {
     let drop = h.open("late", 1, 1).await;
     let grant = script("sale/grant");
     let client = h.probe().client().await;

@@ -1,4 +1,6 @@
 //! The rules that every script keeps ("Rules of a script" in the design), on one Redis and on a cluster.
+//!
+//! Each test has the server to itself: a process does not start beside a shard whose `meta` is of a wrong type.
 
 mod cases;
 mod clock;

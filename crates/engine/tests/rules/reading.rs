@@ -4,7 +4,7 @@ use stampede_domain::{UserDigest, UserId};
 use stampede_engine::{EngineError, Keys};
 
 use crate::cases::Stage;
-use crate::support::Harness;
+use crate::support::Alone;
 
 /// Every reading of the stage, with the keys it needs beside `meta`.
 async fn readings(stage: &Stage) -> Vec<(&'static str, Vec<String>, Option<EngineError>)> {
@@ -24,7 +24,7 @@ async fn readings(stage: &Stage) -> Vec<(&'static str, Vec<String>, Option<Engin
     ]
 }
 
-pub async fn a_lost_key_is_never_read_as_empty(h: Harness) {
+pub async fn a_lost_key_is_never_read_as_empty(Alone(h): Alone) {
     let stage = Stage::set(h).await;
     let probe = stage.h.probe();
     let client = probe.client().await;
@@ -47,7 +47,7 @@ pub async fn a_lost_key_is_never_read_as_empty(h: Harness) {
     assert_eq!(stage.h.engine.scan_users(&stage.h.id("never"), 0, 1).await, Err(EngineError::ShardRecovering));
 }
 
-pub async fn a_foreign_token_fences_every_reading(h: Harness) {
+pub async fn a_foreign_token_fences_every_reading(Alone(h): Alone) {
     let stage = Stage::set(h).await;
     stage.h.set_meta("token", "0123456789abcdef");
     for (name, _, error) in readings(&stage).await {
@@ -58,7 +58,7 @@ pub async fn a_foreign_token_fences_every_reading(h: Harness) {
     stage.h.engine.ping().await.expect("a fenced shard answers");
 }
 
-pub async fn damage_is_found(h: Harness) {
+pub async fn damage_is_found(Alone(h): Alone) {
     let stage = Stage::set(h).await;
     let check = async || stage.h.engine.check_damage(stage.h.shard, 0, 100).await.expect("readable");
     assert!(!check().await.damaged);

@@ -156,7 +156,7 @@ pub async fn a_drop_that_is_called_off_asks_for_its_orders_back(h: Harness) {
     assert_eq!(due(&h).await, [TimerKind::Start(drop.id.clone())]);
     change(&h, &drop.id, &DropChange::CallOff).await;
     let withdraw = TimerKind::Withdraw(drop.id.clone());
-    assert_eq!(due(&h).await, [withdraw.clone()]);
+    assert_eq!(due(&h).await, std::slice::from_ref(&withdraw));
     for _ in 0..2 {
         h.engine.remove_timer(h.shard, &withdraw).await.expect("removed");
         assert_eq!(due(&h).await, []);

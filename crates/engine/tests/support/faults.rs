@@ -3,30 +3,32 @@
 use std::fmt::Debug;
 use std::sync::LazyLock;
 
-use stampede_engine::{Engine, EngineSettings};
+use stampede_engine::{Engine, EngineSettings, SCRIPTS};
 use stampede_testkit::{Proxy, Redis};
 use tokio::runtime::Runtime;
 use tokio::sync::MutexGuard;
 
 use super::{Harness, Lease, OnHost, Server, connect, until, until_all};
 
+/// The right to use a server alone, and the proxies of those who do.
+pub type Locked = MutexGuard<'static, Vec<Proxy>>;
+
 /// A server that no other test uses now.
-pub struct Alone {
-    _guard: MutexGuard<'static, Vec<Proxy>>,
-    pub h: Harness,
-}
+pub struct Alone(pub Harness);
 
 impl OnHost for Alone {
     async fn on(lease: Lease) -> Self {
         let guard = lease.alone().await;
         mend(&lease, &guard);
-        Self { _guard: guard, h: Harness::on(lease).await }
+        let mut h = Harness::on(lease).await;
+        h.alone = Some(guard);
+        Self(h)
     }
 }
 
 /// A server that no other test uses now, with a proxy in front of each of its nodes.
 pub struct Faults {
-    proxies: MutexGuard<'static, Vec<Proxy>>,
+    proxies: Locked,
     /// For what is done before and after the fault: in a cluster its engine goes through the proxies as well.
     pub h: Harness,
 }
@@ -38,6 +40,7 @@ impl OnHost for Faults {
             *proxies = start(&lease.server).await;
         }
         mend(&lease, &proxies);
+        load_scripts(&lease);
         Self { proxies, h: Harness::on(lease).await }
     }
 }
@@ -121,6 +124,14 @@ async fn start(server: &Server) -> Vec<Proxy> {
         until_all(cluster.nodes(), "knows the proxies", named).await;
     }
     proxies
+}
+
+/// A script that the server does not know takes a second call, which is not what is to be lost.
+fn load_scripts(lease: &Lease) {
+    for (node, script) in lease.server.nodes().iter().flat_map(|node| SCRIPTS.iter().map(move |script| (node, script)))
+    {
+        assert_eq!(node.cli(&["SCRIPT", "LOAD", script.source]), script.sha1());
+    }
 }
 
 /// Takes back what an earlier test left broken.

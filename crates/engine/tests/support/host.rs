@@ -10,45 +10,42 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::SHARDS;
 
-/// Runs each test, an `async fn` that takes a [`super::Harness`] or a [`super::Faults`], on one Redis and on three masters
-/// of a cluster. Either the names of functions of this file, or `topic: names;` for each module of this test.
+/// Runs each test, an `async fn` that takes what is [`OnHost`], on one Redis and on three masters of a cluster. Either the
+/// names of functions of this file, or `topic: names;` for each module of this test.
+///
+/// Both kinds of a test stand side by side, so that one of each runs at a time where tests wait for each other.
 #[macro_export]
 macro_rules! on_both {
     ($($name:ident),+ $(,)?) => {
-        $crate::on_both!(@on single, Single, [$($name)+], { $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(HOST.take().await).await;
-            }
-        )+ });
-        $crate::on_both!(@on cluster, Cluster, [$($name)+], { $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(HOST.take().await).await;
-            }
-        )+ });
+        mod test {
+            $crate::on_both!(@hosts $($name)+);
+            $(mod $name { $crate::on_both!(@kinds $crate::$name, $crate::test); })+
+        }
     };
     ($($topic:ident: $($name:ident),+ ;)+) => {
-        $crate::on_both!(@on single, Single, [$($($name)+)+], { $(mod $topic { $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                crate::$topic::$name(super::HOST.take().await).await;
-            }
-        )+ })+ });
-        $crate::on_both!(@on cluster, Cluster, [$($($name)+)+], { $(mod $topic { $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                crate::$topic::$name(super::HOST.take().await).await;
-            }
-        )+ })+ });
+        mod test {
+            $crate::on_both!(@hosts $($($name)+)+);
+            $(mod $topic { $(mod $name { $crate::on_both!(@kinds $crate::$topic::$name, $crate::test); })+ })+
+        }
     };
-    (@on $module:ident, $kind:ident, [$($name:ident)+], { $($tests:tt)+ }) => {
-        mod $module {
-            use $crate::support::{Host, Kind};
+    (@hosts $($name:ident)+) => {
+        use $crate::support::{Host, Kind};
 
-            static HOST: Host = Host::new(Kind::$kind, [$(stringify!($name)),+].len());
+        const TESTS: usize = [$(stringify!($name)),+].len();
+        pub static SINGLE: Host = Host::new(Kind::Single, TESTS);
+        pub static CLUSTER: Host = Host::new(Kind::Cluster, TESTS);
+    };
+    (@kinds $run:path, $hosts:path) => {
+        use $hosts as hosts;
 
-            $($tests)+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn single() {
+            $run(hosts::SINGLE.take().await).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn cluster() {
+            $run(hosts::CLUSTER.take().await).await;
         }
     };
 }

@@ -22,7 +22,7 @@ use stampede_engine::{
 };
 use stampede_testkit::Redis;
 
-pub use faults::{Alone, Faults};
+pub use faults::{Alone, Faults, Locked};
 pub use host::{Host, Kind, Lease, OnHost, Server};
 pub use keys::{Image, Probe, run_script};
 pub use raw::{grant_call, results};
@@ -39,6 +39,8 @@ pub struct Harness {
     /// The test's own shard. All of its drops live there.
     pub shard: Shard,
     pub keys: Keys,
+    /// Dropped before the lease, whose last one looks at it.
+    alone: Option<Locked>,
     lease: Lease,
 }
 
@@ -46,7 +48,7 @@ impl OnHost for Harness {
     async fn on(lease: Lease) -> Self {
         let engine = connect(&lease.server.url(), |_| ()).await;
         set_up(&engine, lease.shard).await;
-        Self { engine, shard: lease.shard, keys: Keys::of(lease.shard), lease }
+        Self { engine, shard: lease.shard, keys: Keys::of(lease.shard), alone: None, lease }
     }
 }
 

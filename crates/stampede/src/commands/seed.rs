@@ -17,16 +17,17 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// How long the token is good for: longer than the three requests take.
 const TOKEN: Duration = Duration::from_secs(300);
 
+const EXAMPLES: &str = "\
+Examples:
+  stampede --dir .stampede seed --sku cap --name Cap --price 2900 --units 500 --limit 2
+  stampede seed --api-url https://shop.example --drop-id friday --starts-in 10m --ends-in 1h";
+
 /// Creates a product and a drop over HTTP.
 ///
 /// It signs an operator's token for itself, so it needs the deployment's key: run it with the settings of the deployment, or
 /// with --dir for a `stampede dev`. With the same options again it changes nothing.
-///
-/// Examples:
-///   stampede --dir .stampede seed --sku cap --name 'Cap' --price 2900 --units 500 --limit 2
-///   stampede seed --api-url https://shop.example --drop-id friday --starts-in 10m --ends-in 1h
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Options {
     /// Where the API is, without /api/v1; the setting `listen` on this machine if it is not said.
     #[arg(long, value_name = "URL", env = "API_URL")]
@@ -122,7 +123,7 @@ impl Options {
 
 impl Operator {
     fn new(options: &Options, config: &Config) -> anyhow::Result<Self> {
-        let origin = match &options.api_url {
+        let origin = match options.api_url.as_ref().filter(|url| !url.is_empty()) {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://{}", reachable(config.listen)),
         };

@@ -15,17 +15,18 @@ use crate::private_file;
 /// Tokens that are signed before they are written; bounds the memory, and is work enough for all processors.
 const BATCH: u64 = 65_536;
 
+const EXAMPLES: &str = "\
+Examples:
+  stampede token --operator
+  stampede token --shopper ann --expires 1h
+  stampede token --shoppers 100000 --out tokens.txt";
+
 /// Signs tokens for operators and shoppers with the deployment's key.
 ///
 /// One token goes to standard output, many go to a file, one on each line. Whoever has such a token is that user until it
 /// expires: it cannot be called back.
-///
-/// Examples:
-///   stampede token --operator
-///   stampede token --shopper ann --expires 1h
-///   stampede token --shoppers 100000 --out tokens.txt
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = EXAMPLES)]
 #[group(skip)]
 #[command(group(clap::ArgGroup::new("whom").required(true).args(["operator", "shopper", "shoppers"])))]
 pub struct Options {

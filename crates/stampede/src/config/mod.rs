@@ -17,7 +17,7 @@ use figment::Figment;
 use figment::error::Kind as ErrorKind;
 
 pub use example::example;
-pub use provenance::Layer;
+pub use provenance::{CONFIG_VARIABLE, Layer};
 pub use table::{Config, LogFormat, SETTINGS, Setting};
 
 /// Where the settings of a process come from, beside the environment.
@@ -163,10 +163,10 @@ fn one_in_words(error: &figment::Error) -> String {
         }
         ErrorKind::UnknownVariant(_, known) if secret => format!("must be one of {}", known.join(", ")),
         ErrorKind::Message(_) if secret => "cannot be used as it is written".to_owned(),
-        ErrorKind::UnknownVariant(found, known) => format!("is `{found}`: it must be one of {}", known.join(", ")),
-        other => other.to_string(),
+        ErrorKind::UnknownVariant(found, known) => format!("is `{found}`, but must be one of {}", known.join(", ")),
+        other => format!("cannot be used: {other}"),
     };
-    format!("{place}{}: {what}", origin.unwrap_or_default())
+    format!("{place} {what}{}", origin.unwrap_or_default())
 }
 
 /// The settings file of a `stampede dev`.

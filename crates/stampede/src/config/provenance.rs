@@ -12,7 +12,7 @@ use super::table::{PREFIX, SETTINGS, Setting};
 use super::text;
 
 /// Names a settings file; it is no setting itself.
-const CONFIG_VARIABLE: &str = "STAMPEDE_CONFIG";
+pub const CONFIG_VARIABLE: &str = "STAMPEDE_CONFIG";
 /// Sets the port of the API's listener, as many platforms do.
 const PORT_VARIABLE: &str = "PORT";
 /// Sets the filter of logs, as Rust programs do.
@@ -59,17 +59,17 @@ impl Layer {
             std::fs::read_to_string(path).with_context(|| format!("the settings file {shown} cannot be read"))?;
         let values: Dict = figment::providers::Toml::from_str(&text)
             .map_err(|error| anyhow::anyhow!("{shown} is not TOML: {}", without_excerpt(&error.to_string())))?;
-        for name in values.keys().filter(|name| Setting::find(name).is_none()) {
-            let known = SETTINGS.iter().map(|setting| setting.name);
-            let hint = text::nearest(name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            bail!("{shown} sets `{name}`, which is not a setting{hint}");
+        if let Some(name) = values.keys().find(|name| Setting::find(name).is_none()) {
+            bail!("{shown} sets {}", not_a_setting(name, SETTINGS.iter().map(|setting| setting.name)));
         }
         Ok(Self { metadata: Metadata::from("file", Source::File(path.to_owned())), values })
     }
 
     /// A value from the command line.
     pub fn flag(name: &str, flag: &str, text: &str) -> anyhow::Result<Self> {
-        let setting = Setting::find(name).with_context(|| unknown_flag(flag, name))?;
+        let setting = Setting::find(name);
+        let known = SETTINGS.iter().map(|setting| setting.name);
+        let setting = setting.with_context(|| format!("{flag} sets {}", not_a_setting(name, known)))?;
         if setting.secret {
             bail!("{flag}: every user of this machine can read command lines; set {} instead", setting.variable());
         }
@@ -82,10 +82,8 @@ impl Layer {
     }
 }
 
-fn unknown_flag(flag: &str, name: &str) -> String {
-    let known = SETTINGS.iter().map(|setting| setting.name);
-    let hint = text::nearest(name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    format!("{flag}: `{name}` is not a setting{hint}. `stampede config` lists them all")
+fn not_a_setting<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    format!("{name}, which is not a setting{}; `stampede config` lists them all", text::did_you_mean(name, known))
 }
 
 /// What the environment sets, one layer for each variable. An empty variable sets nothing. `listen` is the address whose
@@ -134,9 +132,7 @@ fn variable(name: &str, stem: &str, value: &str, all: &BTreeMap<String, String>)
         return Ok(Layer::one("environment", format!("{name}, in {value}"), setting.name, value_of));
     }
     let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
-    let hint = text::nearest(name, known.iter().map(String::as_str));
-    let hint = hint.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    bail!("the environment variable {name} is not a setting{hint}. `stampede config` lists them all")
+    bail!("the environment sets {}", not_a_setting(name, known.iter().map(String::as_str)))
 }
 
 /// The origin of a value, in words.

@@ -90,6 +90,7 @@ macro_rules! settings {
         $(#[doc = $doc:literal] $name:ident: $ty:ty = $default:tt $(in $range:expr)?;)*
     })*) => {
         /// Every setting, with its value.
+        #[allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, reason = "the lines are plain text for .env.example")]
         #[derive(Clone, Debug, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Config {

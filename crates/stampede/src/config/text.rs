@@ -46,14 +46,15 @@ pub fn write(value: &serde_json::Value) -> String {
     }
 }
 
-/// The name among `known` that somebody probably meant.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    const FAR: usize = 3;
-    known
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(far, _)| *far <= FAR)
-        .min()
-        .map(|near| near.1)
+/// The name among `known` that somebody probably meant, as a question; nothing if none is near.
+pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(name, known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default()
+}
+
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Every short word is near to every other one.
+    let far = (name.len() / 4).min(3);
+    known.map(|known| (distance(name, known), known)).filter(|(steps, _)| *steps <= far).min().map(|near| near.1)
 }
 
 /// How many letters must be put in, taken out or changed to make one name of the other.
@@ -81,6 +82,7 @@ mod tests {
         assert_eq!(nearest("redis_ulr", known()), Some("redis_url"));
         assert_eq!(nearest("shard", known()), Some("shards"));
         assert_eq!(nearest("something_else", known()), None);
+        assert_eq!(nearest("foo", ["log"].into_iter()), None);
         assert_eq!(distance("", "abc"), 3);
     }
 

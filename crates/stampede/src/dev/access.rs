@@ -93,6 +93,11 @@ pub fn write_settings(folder: &Folder, config: &Config) -> anyhow::Result<()> {
         file.push_str(&format!("{name} = {}\n", serde_json::to_string(&value)?));
     }
     file.push_str(&format!("secure_cookies = {}\n", config.secure_cookies));
+    // Keys of another deployment, which a shell may hold, are not this one's. Its own are too rich for this file.
+    let own = [("token_keys", config.token_keys.is_empty()), ("trusted_issuers", config.trusted_issuers.is_empty())];
+    for (name, _) in own.iter().filter(|(_, empty)| *empty) {
+        file.push_str(&format!("{name} = []\n"));
+    }
     let path = folder.settings();
     private_file::write(&path, file.as_bytes()).with_context(|| format!("{} cannot be written", path.display()))
 }

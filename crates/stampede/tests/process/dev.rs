@@ -133,6 +133,8 @@ async fn its_secrets_are_its_owners_and_let_other_commands_reach_it() {
         let mut command = stampede(args);
         // What a shell holds for another deployment does not count against --dir.
         command.arg("--dir").arg(dir.path()).env("STAMPEDE_TOKEN_SECRET", "another deployment's secret, 32 bytes");
+        let key = r#"[{"kid":"main","algorithm":"HS256","secret":"another deployment's secret, 32 bytes"}]"#;
+        command.env("STAMPEDE_TOKEN_KEYS", key).env("STAMPEDE_CONFIG", "");
         run(&mut command)
     };
     let (code, token, stderr) = in_dir(&["token", "--operator"]);

@@ -43,3 +43,19 @@ async fn api_and_worker_serve_a_deployment_together() {
         assert_eq!(role.wait().code(), Some(0));
     }
 }
+
+#[test]
+fn a_store_that_is_away_is_named_without_its_password() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let archive = format!("sqlite:{}", dir.path().join("archive.db").display());
+    let redis = format!("redis://default:s3cret@127.0.0.1:{}", free_port());
+    let role = |args: &[&str]| {
+        let mut command = stampede(args);
+        command.env("STAMPEDE_REDIS_URL", &redis).env("STAMPEDE_ARCHIVE_URL", &archive);
+        run(command.env("STAMPEDE_ADMIN_LISTEN", "127.0.0.1:0").env("STAMPEDE_STARTUP_TIMEOUT_MS", "0"))
+    };
+    assert_eq!(role(&["migrate"]).0, Some(0));
+    let (code, _, stderr) = role(&["worker"]);
+    assert_eq!((code, stderr.contains("Redis at redis://127.0.0.1:")), (Some(1), true), "{stderr}");
+    assert!(stderr.contains("cannot be reached") && !stderr.contains("s3cret"), "{stderr}");
+}

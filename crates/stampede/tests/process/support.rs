@@ -33,10 +33,15 @@ pub fn signal(pid: &str, name: &str) {
     assert!(status.success(), "SIG{name} to {pid}");
 }
 
-/// Whether a process of this number is there.
+/// Whether a process of this number runs. One that has ended, but that nobody has waited for, does not.
 pub fn is_alive(pid: &str) -> bool {
-    let probe = Command::new("sh").args(["-c", &format!("kill -0 {pid} 2> /dev/null")]).status();
-    probe.expect("a shell").success()
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // The state follows the program's name, which is in brackets.
+        Ok(stat) => !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')),
+        Err(_) => {
+            Command::new("sh").args(["-c", &format!("kill -0 {pid} 2> /dev/null")]).status().expect("a shell").success()
+        }
+    }
 }
 
 /// A process that runs until it is told to stop; killed if a test leaves it behind.
