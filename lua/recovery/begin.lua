@@ -8,13 +8,20 @@
 -- LOGS nothing
 --@include lib/read_token
 --@include lib/create_shard
+--@include lib/reset_meta
 local epoch, token = tonumber(ARGV[1]), ARGV[2]
 local meta = redis.call('HMGET', KEYS[1], 'recovering', 'deployment', 'shards')
 if read_token() ~= token or tonumber(meta[1] or 0) > epoch then return {'superseded'} end
 if meta[2] and (meta[2] ~= ARGV[3] or meta[3] ~= ARGV[4]) then return {'foreign', meta[2], meta[3]} end
 
+-- Where only `meta` is lost, the log still holds what the archive may lack: the recovery keeps that before it wipes.
+local lost = not meta[2] and redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) > 0
 if not meta[2] then
-  create_shard(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  if lost then
+    reset_meta(KEYS[1])
+  else
+    create_shard(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  end
   redis.call('HSET', KEYS[1], 'deployment', ARGV[3], 'shards', ARGV[4], 'floor', 0)
 end
 if redis.call('EXISTS', KEYS[6]) == 0 then
@@ -23,5 +30,5 @@ if redis.call('EXISTS', KEYS[6]) == 0 then
 end
 redis.call('HSET', KEYS[1], 'recovering', epoch, 'token', '')
 local now = redis.call('HMGET', KEYS[1], 'epoch', 'line', 'number', 'last_ms', 'last_sequence')
-local complete = redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) == 4
+local complete = not lost and redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) == 4
 return {'begun', now[1], now[2], now[3], now[4], now[5], complete and 1 or 0}

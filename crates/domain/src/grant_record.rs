@@ -37,7 +37,7 @@ impl GrantState {
 ///
 /// The bytes, big-endian: milliseconds (6) and sequence (2) of the log id, epoch (4), digest of user and key (8),
 /// fingerprint (4), units (2), and state (6 bits) with index (10 bits). Twenty-eight bytes keep a record of one grant, with
-/// Redis's own overhead, within 32 bytes of memory. `lua/lib/record_*.lua` are the twins of this page.
+/// Redis's own overhead, within 32 bytes of memory. `lua/sale/grant.lua` writes the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrantRecord {
     /// Where the grant's fact is in the log.

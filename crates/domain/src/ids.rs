@@ -78,10 +78,13 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// The id of a drop: lower-case letters, digits and hyphens. It stands in key names and in JSON unescaped.
+    /// The id of a drop: lower-case letters, digits and hyphens. It stands in key names and in JSON unescaped. A hyphen
+    /// alone is the sentinel of empty collections.
     DropId, 64,
-    |text| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
-    "a drop's id is 1 to 64 of a-z, 0-9 and -"
+    |text| {
+        text != "-" && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    },
+    "a drop's id is 1 to 64 of a-z, 0-9 and -, and not a hyphen alone"
 }
 
 text_id! {
@@ -114,6 +117,7 @@ mod tests {
     fn ids_admit_what_they_say_and_nothing_else() {
         assert!("sneaker-2026".parse::<DropId>().is_ok());
         assert!("Sneaker".parse::<DropId>().is_err());
+        assert!("-".parse::<DropId>().is_err());
         assert!("a".repeat(65).parse::<DropId>().is_err());
         assert!("AIR-1_b.2".parse::<Sku>().is_ok());
         assert!("a b".parse::<Sku>().is_err());

@@ -57,7 +57,7 @@ impl Phase {
     /// All phases, in the order of a drop's life.
     pub const ALL: [Self; 6] = [Self::Scheduled, Self::Live, Self::SoldOut, Self::Ended, Self::Paused, Self::Cancelled];
 
-    /// The phase of a drop in `state` at `now` (the log's clock). `lua/lib/phase.lua` is its twin.
+    /// The phase of a drop in `state` at `now` (the log's clock). The scripts judge the same, by state, window and stock.
     pub fn of(state: DropState, window: &Window, available_units: u64, now: Timestamp) -> Self {
         match state {
             DropState::Cancelled => Self::Cancelled,

@@ -148,8 +148,12 @@ async fn a_late_command_finds_what_its_resend_did(f: Faults) {
 async fn an_order_that_was_stuck_past_its_deadline_grants_nothing(f: Faults) {
     let drop = f.h.open("stuck", 1, 1).await;
     f.h.buy(&drop, "b", "k", 1).await;
-    let deadline = Duration::from_millis(400);
-    let engine = f.engine(|settings| (impatient(settings), settings.call_deadline = deadline).0).await;
+    let engine = f
+        .engine(|settings| {
+            impatient(settings);
+            settings.call_deadline = Duration::from_millis(400);
+        })
+        .await;
     f.proxy().hold_to_server(true);
     assert_eq!(place(&engine, &drop, "a", "k").await, Err(EngineError::OutcomeUnknown));
     let sent_ms = f.h.redis_ms();

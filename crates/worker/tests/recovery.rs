@@ -228,6 +228,21 @@ async fn a_deleted_key_is_noticed_and_loses_no_order_that_was_not_archived_yet()
     harness.assert_invariants(&drop).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_meta_key_loses_no_order_that_was_not_archived_yet() {
+    let harness = Harness::start().await;
+    let drop = harness.open("meta", 3, 1).await;
+    let archived = harness.granted(&drop, "a").await;
+    harness.persist_all().await;
+    let logged = harness.granted(&drop, "b").await;
+    harness.redis.cli(&["DEL", "{s00}:meta"]);
+    let report = harness.recover().await;
+    assert!(report.wiped, "{report:?}");
+    assert_eq!(harness.order(&drop, "a", "key").await, Ok(Decision::Replayed(archived)));
+    assert_eq!(harness.order(&drop, "b", "key").await, Ok(Decision::Replayed(logged)));
+    harness.assert_invariants(&drop).await;
+}
+
 /// Stops Redis in order, keeps a copy of its files, and starts it again.
 async fn save_files(harness: &mut Harness) -> tempfile::TempDir {
     let saved = tempfile::TempDir::new().expect("a temporary folder");

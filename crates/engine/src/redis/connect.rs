@@ -15,6 +15,11 @@ const COMMAND_BUFFER: usize = 10_000;
 
 /// Connects all clients; the first connection must succeed, later ones are made again for ever.
 pub(crate) async fn connect(settings: &EngineSettings) -> Result<Redis, ConnectError> {
+    // The client takes any scheme for plain Redis.
+    if !["redis", "valkey"].iter().any(|scheme| settings.redis_url.starts_with(scheme)) {
+        let expected = "it begins with redis://, rediss://, redis-cluster:// or redis-sentinel://";
+        return Err(ConnectError::InvalidUrl(expected.to_owned()));
+    }
     let mut config =
         Config::from_url(&settings.redis_url).map_err(|error| ConnectError::InvalidUrl(error.details().to_owned()))?;
     config.fail_fast = true;

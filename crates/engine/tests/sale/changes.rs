@@ -28,18 +28,18 @@ async fn drop_in(h: &Harness, phase: Phase, name: &str) -> Arc<DropTerms> {
     };
     match phase {
         Phase::Scheduled | Phase::Live => {}
-        Phase::SoldOut => drop_order(h.buy(&drop, "a", "k", 1).await),
-        Phase::Ended => drop_outcome(change(h, &drop.id, &CLOSE).await),
-        Phase::Paused => drop_outcome(change(h, &drop.id, &DropChange::Pause).await),
-        Phase::Cancelled => drop_outcome(change(h, &drop.id, &DropChange::CallOff).await),
+        Phase::SoldOut => {
+            h.buy(&drop, "a", "k", 1).await;
+        }
+        Phase::Ended => expect_changed(change(h, &drop.id, &CLOSE).await),
+        Phase::Paused => expect_changed(change(h, &drop.id, &DropChange::Pause).await),
+        Phase::Cancelled => expect_changed(change(h, &drop.id, &DropChange::CallOff).await),
     }
     assert_eq!(h.drop_now(&drop.id).await.phase(), phase);
     drop
 }
 
-fn drop_order(_: stampede_domain::Order) {}
-
-fn drop_outcome(outcome: DropChangeOutcome) {
+fn expect_changed(outcome: DropChangeOutcome) {
     assert!(matches!(outcome, DropChangeOutcome::Changed(_)), "{outcome:?}");
 }
 
@@ -54,7 +54,7 @@ enum To {
 pub async fn each_change_goes_from_where_it_may(h: Harness) {
     use Phase::{Cancelled, Ended, Live, Paused, Scheduled, SoldOut};
     use To::{Changed, Invalid, Unchanged};
-    // From:                            scheduled           live            sold out          paused             ended               cancelled
+    // From scheduled, live, sold out, paused, ended, cancelled.
     let table: [(DropChange, [To; 6]); 6] = [
         (DropChange::Pause, [Changed(Paused), Changed(Paused), Changed(Paused), Unchanged, Invalid, Invalid]),
         (DropChange::Resume, [Unchanged, Unchanged, Unchanged, Changed(Live), Invalid, Invalid]),
@@ -113,21 +113,21 @@ pub async fn a_drop_past_its_window_only_closes(h: Harness) {
             let DropChangeOutcome::InvalidTransition(now) = outcome else { panic!("{made:?}: {outcome:?}") };
             assert_eq!(now.phase(), Phase::Ended);
         }
-        drop_outcome(change(&h, &drop.id, &CLOSE_BY_CLOCK).await);
+        expect_changed(change(&h, &drop.id, &CLOSE_BY_CLOCK).await);
         assert!(matches!(change(&h, &drop.id, &CLOSE).await, DropChangeOutcome::Unchanged(_)));
     }
-    drop_outcome(change(&h, &drops[2].id, &DropChange::CallOff).await);
+    expect_changed(change(&h, &drops[2].id, &DropChange::CallOff).await);
 }
 
 pub async fn a_start_is_noted_once(h: Harness) {
     let drop = h.open("start", 1, 1).await;
-    drop_outcome(change(&h, &drop.id, &DropChange::Start).await);
+    expect_changed(change(&h, &drop.id, &DropChange::Start).await);
     assert!(matches!(change(&h, &drop.id, &DropChange::Start).await, DropChangeOutcome::Unchanged(_)));
     let later = h.open_with("later", |drop| drop.window.starts_at = Timestamp::now().plus_ms(3_600_000)).await;
     assert!(matches!(change(&h, &later.id, &DropChange::Start).await, DropChangeOutcome::Unchanged(_)));
     // One that was closed before its start was noted has nothing to note.
     let closed = h.open("closed", 1, 1).await;
-    drop_outcome(change(&h, &closed.id, &CLOSE).await);
+    expect_changed(change(&h, &closed.id, &CLOSE).await);
     assert!(matches!(change(&h, &closed.id, &DropChange::Start).await, DropChangeOutcome::Unchanged(_)));
     let started: Vec<_> = h.facts().await.into_iter().filter(|fact| fact.body.kind() == "started").collect();
     assert_eq!(started.iter().map(|fact| &fact.drop_id).collect::<Vec<_>>(), [&drop.id]);
@@ -136,12 +136,12 @@ pub async fn a_start_is_noted_once(h: Harness) {
 pub async fn a_restock_counts_once_per_key(h: Harness) {
     let drop = h.open("restock", 1, 9).await;
     h.buy(&drop, "a", "k1", 1).await;
-    drop_outcome(change(&h, &drop.id, &restock(1, 5)).await);
+    expect_changed(change(&h, &drop.id, &restock(1, 5)).await);
     let again = change(&h, &drop.id, &restock(1, 5)).await;
     let DropChangeOutcome::Unchanged(now) = again else { panic!("{again:?}") };
     assert_eq!((now.total_units, now.available_units, now.sold_units), (6, 5, 1));
     assert_eq!(change(&h, &drop.id, &restock(1, 6)).await, DropChangeOutcome::KeyReused);
-    drop_outcome(change(&h, &drop.id, &restock(2, 1)).await);
+    expect_changed(change(&h, &drop.id, &restock(2, 1)).await);
     // The key is kept for as long as the drop is.
     change(&h, &drop.id, &CLOSE).await;
     assert!(matches!(change(&h, &drop.id, &restock(1, 5)).await, DropChangeOutcome::Unchanged(_)));
@@ -152,11 +152,11 @@ pub async fn a_restock_counts_once_per_key(h: Harness) {
 pub async fn a_drop_has_no_more_units_than_it_may(h: Harness) {
     let drop = h.open("full", DropDefinition::MAX_UNITS - 1, 1).await;
     assert_eq!(change(&h, &drop.id, &restock(1, 2)).await, DropChangeOutcome::TooMany);
-    drop_outcome(change(&h, &drop.id, &restock(2, 1)).await);
+    expect_changed(change(&h, &drop.id, &restock(2, 1)).await);
     assert_eq!(change(&h, &drop.id, &restock(3, 1)).await, DropChangeOutcome::TooMany);
     let often = h.open("often", 1, 1).await;
     h.redis().cli(&["HSET", &stampede_engine::Keys::drop(h.shard, &often.id), "restocks", "999"]);
-    drop_outcome(change(&h, &often.id, &restock(1, 1)).await);
+    expect_changed(change(&h, &often.id, &restock(1, 1)).await);
     assert_eq!(change(&h, &often.id, &restock(2, 1)).await, DropChangeOutcome::TooMany);
 }
 
