@@ -25,7 +25,7 @@ pub use persister::{PersistError, Persisted, Persister};
 pub use recovery::{Recovery, RecoveryError, RecoveryReport, RecoveryStep, Watchman};
 pub use settings::WorkerSettings;
 pub use timekeeper::Timekeeper;
-pub use withdrawer::{Withdrawer, Withdrawn};
+pub use withdrawer::{WithdrawError, Withdrawer, Withdrawn};
 
 /// Starts all workers of one process. The task ends after `shutdown`, when each has finished its step and the persister has
 /// moved what is left of the log, within bounded time.
