@@ -10,6 +10,9 @@ use crate::{DropId, Fingerprint, KeyDigest, Malformed, Money, Sku, UserId};
 /// The most orders in one group: an order id has ten bits for the index.
 pub const MAX_GROUP_ORDERS: usize = 1_024;
 
+/// The most drops in one group: their number is one byte of the payload.
+pub const MAX_GROUP_DROPS: usize = 255;
+
 const FORMAT: u8 = 1;
 const WHAT: &str = "group of orders";
 
@@ -42,7 +45,7 @@ pub struct GroupOrder {
 /// The drops and orders of one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupData {
-    /// The drops, at most 255.
+    /// The drops, at most [`MAX_GROUP_DROPS`].
     pub drops: Vec<GroupDrop>,
     /// The orders, at most [`MAX_GROUP_ORDERS`], in the order in which the script decides them.
     pub orders: Vec<GroupOrder>,
@@ -174,6 +177,16 @@ mod tests {
     fn an_order_costs_sixteen_bytes_and_its_user_id() {
         let users = |count: usize| (0..count).map(|n| format!("user-{n:07}")).collect::<Vec<_>>();
         assert_eq!(group(&users(100)).encode().len() - group(&users(99)).encode().len(), 16 + 12);
+    }
+
+    #[test]
+    fn a_group_of_as_many_drops_as_it_can_carry_is_read_as_it_was_written() {
+        let one = group(&["a".to_owned()]);
+        let drops = (0..MAX_GROUP_DROPS)
+            .map(|n| GroupDrop { id: format!("demo-{n}").parse().expect("valid"), ..one.drops[0].clone() });
+        let last = GroupOrder { drop_index: 254, ..one.orders[0].clone() };
+        let group = GroupData { drops: drops.collect(), orders: vec![last] };
+        assert_eq!(GroupData::decode(&group.encode()), Ok(group));
     }
 
     #[test]

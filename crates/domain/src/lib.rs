@@ -31,7 +31,7 @@ pub use drop::{DropDefinition, Durability, Mode, Window};
 pub use fact::{CancelledBy, ClosedBy, Entry, Fact, FactBody, Grant, Withdrawal};
 pub use fact_id::FactId;
 pub use grant_record::{GrantRecord, GrantState};
-pub use group::{GroupData, GroupDrop, GroupOrder, MAX_GROUP_ORDERS, picked};
+pub use group::{GroupData, GroupDrop, GroupOrder, MAX_GROUP_DROPS, MAX_GROUP_ORDERS, picked};
 pub use ids::{DropId, IdempotencyKey, InvalidId, Sku, UserId};
 pub use money::{Currency, InvalidCurrency, Money};
 pub use order::{Order, OrderStatus};

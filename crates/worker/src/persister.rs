@@ -154,6 +154,7 @@ impl Persister {
     async fn archive_and_acknowledge(&mut self, batch: Batch) -> Result<(usize, usize), PersistError> {
         let Batch { entries: moving, facts } = batch;
         let refusals = self.archive.insert_facts(&facts).await.inspect_err(|_| metrics::archive_failed())?;
+        metrics::archived(facts.len() - refusals.len());
         let mut refused = HashSet::new();
         for refusal in refusals {
             let fact = &facts[refusal.index];
@@ -164,7 +165,6 @@ impl Persister {
                 tracing::error!(fact = %refusal.fact, reason = ?refusal.reason, "the archive refuses a fact for good; its entry stays in the log");
             }
         }
-        metrics::archived(facts.len());
         let (mut entries, mut acknowledged_facts) = (0, 0);
         for state in &mut self.shards {
             let of_shard: Vec<&Moving> = moving

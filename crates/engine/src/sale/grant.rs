@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use fred::types::Value;
 use stampede_domain::{
-    DropState, Epoch, Fingerprint, GrantRecord, GrantState, GroupData, GroupDrop, GroupOrder, KeyDigest, LogId, Order,
-    Phase, Position, Shard, Timestamp, UserDigest, Window,
+    DropState, Epoch, Fingerprint, GrantRecord, GrantState, GroupData, GroupDrop, GroupOrder, KeyDigest, LogId,
+    MAX_GROUP_DROPS, Order, Phase, Position, Shard, Timestamp, UserDigest, Window,
 };
 
 use super::{Decision, DropTerms, OrderRequest, Refusal, order_from_record};
@@ -50,10 +50,13 @@ pub(crate) struct GroupCall {
     drops: usize,
 }
 
-/// The drops of a group, in order of their first appearance; `None` if an order would be the 256th drop.
+/// The drops of a group, in order of their first appearance; `None` if this one is a drop too many.
 pub(crate) fn index_of(drops: &mut Vec<std::sync::Arc<DropTerms>>, drop: &std::sync::Arc<DropTerms>) -> Option<u8> {
     if let Some(index) = drops.iter().position(|known| known.id == drop.id) {
         return u8::try_from(index).ok();
+    }
+    if drops.len() == MAX_GROUP_DROPS {
+        return None;
     }
     let index = u8::try_from(drops.len()).ok()?;
     drops.push(std::sync::Arc::clone(drop));
@@ -61,7 +64,7 @@ pub(crate) fn index_of(drops: &mut Vec<std::sync::Arc<DropTerms>>, drop: &std::s
 }
 
 impl GroupCall {
-    /// Packs a group; the orders' drops are at most 256.
+    /// Packs a group; the orders' drops are at most [`MAX_GROUP_DROPS`].
     pub(crate) fn pack<'a>(shard: Shard, calls: impl ExactSizeIterator<Item = &'a GrantCall>) -> Self {
         let mut drops = Vec::new();
         let mut requests = Vec::with_capacity(calls.len() * REQUEST_BYTES);
@@ -226,4 +229,25 @@ impl Results<'_> {
 
 fn malformed(what: &str) -> EngineError {
     EngineError::Malformed(format!("sale/grant: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_group_takes_no_more_drops_than_the_log_can_count() {
+        let drop = |n: usize| {
+            let unit_price = stampede_domain::Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
+            let (id, sku) = (format!("demo-{n}").parse().expect("valid"), "sku".parse().expect("valid"));
+            Arc::new(DropTerms { id, sku, unit_price })
+        };
+        let mut drops = Vec::new();
+        for n in 0..MAX_GROUP_DROPS {
+            assert_eq!(index_of(&mut drops, &drop(n)).map(usize::from), Some(n));
+        }
+        assert_eq!(index_of(&mut drops, &drop(MAX_GROUP_DROPS)), None);
+        assert_eq!(index_of(&mut drops, &drop(7)), Some(7), "a drop that is in the group already still fits");
+    }
 }
