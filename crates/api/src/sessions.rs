@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, TRANSFER_ENCODING};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, SET_COOKIE, TRANSFER_ENCODING};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use stampede_domain::{Timestamp, UserId};
@@ -29,7 +29,7 @@ pub(crate) struct CreateSession {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Session)]
 struct SessionView<'a> {
-    /// For `Authorization: Bearer`; the answer sets it as a cookie too.
+    /// For `Authorization: Bearer`; the answer sets it as a cookie too, unless a page of a foreign origin asked.
     token: &'a str,
     #[schema(value_type = String)]
     user_id: &'a UserId,
@@ -57,9 +57,10 @@ problems!(DeleteProblems: Unauthenticated, Forbidden);
 /// Gives a shopper's token, as the deployment's `sign_in` allows.
 #[utoipa::path(
     post, path = "/sessions", tag = "sessions", request_body = CreateSession,
-    responses((status = 201, description = "The token, and the cookie", body = SessionView), CreateProblems),
+    responses((status = 201, description = "The token, and the cookie if no page of a foreign origin asked", body = SessionView), CreateProblems),
 )]
 pub(crate) async fn create_session(State(state): State<ApiState>, request: Request) -> Result<Response, Problem> {
+    let origin = request.headers().get(ORIGIN).cloned();
     let asked = read_asked(request, &state).await?;
     let user_id = user_id(state.settings().sign_in, asked)?;
     let lifetime = state.settings().tokens.lifetime;
@@ -69,7 +70,9 @@ pub(crate) async fn create_session(State(state): State<ApiState>, request: Reque
     })?;
     let view = SessionView { token: &issued.token, user_id: &user_id, expires_at: issued.expires_at };
     let mut response = json(StatusCode::CREATED, NO_STORE, &view)?;
-    if let Some(cookie) = state.cookie().give(&issued.token, issued.expires_at) {
+    // A foreign page must not put its own session in the place of the one that the browser has.
+    let is_ours = origin.is_none() || state.origins().admit(origin.as_ref());
+    if let Some(cookie) = state.cookie().give(&issued.token, issued.expires_at).filter(|_| is_ours) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     Ok(response)

@@ -22,7 +22,7 @@ use crate::{MongoServer, Redis, RedisCluster, RedisOptions};
 pub use answer::Answer;
 pub use requests::Caller;
 
-/// The secret with which a [`TestApp`] signs.
+/// The secret with which a [`TestApp`] signs, by the key `test`.
 const SECRET: &str = "a secret of the tests, long enough for HS256";
 
 /// What a [`TestApp`] stands on.
@@ -36,7 +36,7 @@ pub struct AppOptions {
     pub workers: bool,
     /// How many shards.
     pub shards: u16,
-    /// What the API is told; tokens and origins are filled in.
+    /// What the API is told; its own key comes before these, and its own origin in place of these.
     pub api: ApiSettings,
     /// What the engine is told; the address is filled in.
     pub engine: EngineSettings,
@@ -103,7 +103,11 @@ impl TestApp {
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let api = ApiSettings { tokens: token_settings(), public_origins: vec![origin.clone()], ..options.api };
+        let api = ApiSettings {
+            tokens: with_own_key(options.api.tokens),
+            public_origins: vec![origin.clone()],
+            ..options.api
+        };
         let tokens = Tokens::new(&api.tokens).expect("the tokens' settings");
         let state = ApiState::new(engine.clone(), Arc::clone(&archive), api.clone()).expect("the API's settings");
         let shutdown = CancellationToken::new();
@@ -200,7 +204,8 @@ async fn start_archive(mongodb: bool, dir: &TempDir) -> Arc<dyn Archive> {
     archive
 }
 
-fn token_settings() -> TokenSettings {
+/// These settings, with the key that a [`TestApp`] signs with before theirs.
+fn with_own_key(mut settings: TokenSettings) -> TokenSettings {
     let key = TokenKey {
         kid: "test".to_owned(),
         algorithm: TokenAlgorithm::Hs256,
@@ -208,5 +213,6 @@ fn token_settings() -> TokenSettings {
         private_key: None,
         public_key: None,
     };
-    TokenSettings { keys: vec![key], ..TokenSettings::default() }
+    settings.keys.insert(0, key);
+    settings
 }
