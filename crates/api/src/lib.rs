@@ -22,6 +22,8 @@ mod settings;
 mod snapshots;
 mod state;
 mod terms;
+#[cfg(test)]
+mod untrusted;
 mod view;
 
 pub use auth::{Identity, InvalidTokens, IssuedToken, TokenRefused, Tokens};

@@ -5,7 +5,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use crate::problem::Code;
 
 /// Requests, by method, route and status.
 pub(crate) const HTTP_REQUESTS: &str = "stampede_http_requests_total";
@@ -14,11 +18,29 @@ pub(crate) const HTTP_REQUEST_DURATION: &str = "stampede_http_request_duration_s
 /// Answers to `POST /orders`, by outcome.
 pub(crate) const ORDERS: &str = "stampede_orders_total";
 
+/// Connections that are open.
+pub(crate) const CONNECTIONS: &str = "stampede_http_connections";
+/// Connections that were closed for lack of room, by reason.
+pub(crate) const CONNECTIONS_CLOSED_EARLY: &str = "stampede_http_connections_closed_early_total";
+/// What could not be read as a request, by the problem's code.
+pub(crate) const UNREADABLE_REQUESTS: &str = "stampede_http_unreadable_requests_total";
+
 /// Tells the recorder what each metric means. To be called once the recorder is installed.
 pub fn describe_metrics() {
     describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests that were answered, by method, route template and status.");
     describe_histogram!(HTTP_REQUEST_DURATION, Unit::Seconds, "Time from a request's headers to its answer, by route.");
     describe_counter!(ORDERS, Unit::Count, "Answers to orders, by outcome: granted, replayed, or the problem's code.");
+    describe_gauge!(CONNECTIONS, Unit::Count, "Connections to the API's listener that are open.");
+    describe_counter!(
+        CONNECTIONS_CLOSED_EARLY,
+        Unit::Count,
+        "Connections closed for lack of room: gave_way (it kept us waiting longest), refused (all others were being answered)."
+    );
+    describe_counter!(
+        UNREADABLE_REQUESTS,
+        Unit::Count,
+        "What could not be read as an HTTP request, by the problem's code."
+    );
 }
 
 /// The statuses that are counted under their own number; others are `other`.
@@ -131,6 +153,44 @@ impl OrderMetrics {
     pub fn count(&self, outcome: OrderOutcome) {
         let counter = || counter!(ORDERS, "outcome" => outcome.as_str());
         self.0[outcome as usize].get_or_init(counter).increment(1);
+    }
+}
+
+/// Why a connection was closed that did nothing wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClosedEarly {
+    /// There was no room for a new one, and it had kept us waiting for longest.
+    GaveWay,
+    /// There was no room for it.
+    Refused,
+}
+
+/// What is counted of connections.
+#[derive(Default)]
+pub(crate) struct ConnectionMetrics {
+    open: OnceLock<Gauge>,
+    gave_way: OnceLock<Counter>,
+    refused: OnceLock<Counter>,
+}
+
+impl ConnectionMetrics {
+    /// So many are open now.
+    pub fn open(&self, count: usize) {
+        self.open.get_or_init(|| gauge!(CONNECTIONS)).set(count as f64);
+    }
+
+    /// So many were closed.
+    pub fn closed_early(&self, reason: ClosedEarly, count: usize) {
+        let (counter, reason) = match reason {
+            ClosedEarly::GaveWay => (&self.gave_way, "gave_way"),
+            ClosedEarly::Refused => (&self.refused, "refused"),
+        };
+        counter.get_or_init(|| counter!(CONNECTIONS_CLOSED_EARLY, "reason" => reason)).increment(count as u64);
+    }
+
+    /// Something could not be read as a request.
+    pub fn unreadable(&self, code: Code) {
+        counter!(UNREADABLE_REQUESTS, "code" => code.as_str()).increment(1);
     }
 }
 

@@ -27,7 +27,8 @@ use crate::problem::{PROBLEM_CONTENT_TYPE, Pending, Problem};
 use crate::settings::ApiSettings;
 
 use cors::Cors;
-use request_id::RequestId;
+
+pub(crate) use request_id::RequestId;
 
 mod cors;
 mod request_id;

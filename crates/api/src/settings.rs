@@ -32,6 +32,12 @@ pub struct ApiSettings {
     /// How long a client may take to send a request's headers, and how long an idle connection is kept. Bounds what a
     /// slow sender can hold; longer than the pauses between a shopper's clicks.
     pub header_read_timeout: Duration,
+    /// How long a client may take to send a request's body. Bodies are small; shorter than `request_timeout`, so that a slow
+    /// client is told what is wrong.
+    pub body_read_timeout: Duration,
+    /// The most connections at a time. At it, those that have kept us waiting for longest are closed, so that clients who
+    /// open connections and send nothing do not keep others out. Bounds memory (about 32 KiB for each at worst) and files.
+    pub max_connections: usize,
     /// How long requests in flight may go on once the process is told to stop. Longer than `request_timeout`, so that all
     /// of them are answered.
     pub shutdown_grace: Duration,
@@ -70,6 +76,8 @@ impl Default for ApiSettings {
             require_idempotency_key: false,
             request_timeout: Duration::from_secs(10),
             header_read_timeout: Duration::from_secs(30),
+            body_read_timeout: Duration::from_secs(5),
+            max_connections: 10_000,
             shutdown_grace: Duration::from_secs(15),
             body_max_bytes: 64 * 1024,
             header_max_bytes: 16 * 1024,

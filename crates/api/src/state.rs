@@ -140,6 +140,11 @@ fn check(settings: &ApiSettings, tokens: &Tokens) -> Result<(), InvalidSettings>
             "snapshots would be too old before they are refreshed",
         ),
         (settings.shutdown_grace < settings.request_timeout, "the shutdown's grace is shorter than one request's time"),
+        (
+            settings.body_read_timeout >= settings.request_timeout,
+            "a request would be over before its body counts as late",
+        ),
+        (settings.max_connections == 0, "there must be room for a connection"),
         (!(1..=1_000).contains(&settings.quantity_max), "the largest quantity is 1 to 1000"),
     ];
     match contradictions.into_iter().find(|(wrong, _)| *wrong) {

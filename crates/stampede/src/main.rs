@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod config;
 mod dev;
+mod open_files;
 mod private_file;
 mod roles;
 mod shutdown;

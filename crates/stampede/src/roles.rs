@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Loaded};
+use crate::open_files;
 
 /// The longest that one attempt to reach a store may take. A MongoDB driver would look for its servers for 30 s.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -198,6 +199,7 @@ pub async fn serve_api(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let settings = config.api_settings();
+    open_files::make_room(config.max_connections);
     let state = ApiState::new(stores.engine.clone(), Arc::clone(&stores.archive), settings.clone())?;
     let router = stampede_api::router(state.clone());
     let served = stampede_api::serve(listener, router, stop, &settings).await;

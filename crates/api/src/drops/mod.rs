@@ -10,6 +10,9 @@ mod window;
 
 pub use open::open_drop;
 
+#[cfg(test)]
+pub(crate) use definition::CreateDrop;
+
 pub(crate) use change::*;
 pub(crate) use create::*;
 pub(crate) use list::*;

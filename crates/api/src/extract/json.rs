@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
+use tokio::time::timeout;
 
 use crate::problem::{FieldError, Problem};
 use crate::settings::ApiSettings;
@@ -41,7 +42,13 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     if declared.is_some_and(|bytes| bytes > limit as u64) {
         return Err(Problem::BodyTooLarge { limit });
     }
-    parse(&read_body(body, limit).await?, settings.json_max_depth)
+    let read = timeout(settings.body_read_timeout, read_body(body, limit)).await;
+    let late = |_| {
+        let seconds = settings.body_read_timeout.as_secs_f64();
+        let detail = format!("the body did not arrive within {seconds} s: send it faster, or a smaller one");
+        Problem::MalformedRequest(vec![FieldError::new("", detail)])
+    };
+    parse(&read.map_err(late)??, settings.json_max_depth)
 }
 
 fn is_json(content_type: &[u8]) -> bool {
@@ -53,7 +60,12 @@ async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let broken = |_| Problem::MalformedRequest(vec![FieldError::new("", "the body ended too early")]);
+        let broken = |_| {
+            Problem::MalformedRequest(vec![FieldError::new(
+                "",
+                "the body ended too early, or is not in the form that `Transfer-Encoding` says",
+            )])
+        };
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         if first.len() + rest.len() + data.len() > limit {
             return Err(Problem::BodyTooLarge { limit });
@@ -95,7 +107,14 @@ fn explain<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> Probl
     // The place in the text says nothing that the pointer does not.
     let text = error.to_string();
     let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail).to_owned();
+    let pointer = pointer + &twice(&detail).map(|field| format!("/{field}")).unwrap_or_default();
     Problem::field(pointer, detail)
+}
+
+/// The field that comes twice, if that is what is wrong: its path is not kept, as it ends at the object around it. Only
+/// names of our own structs stand there, which need no escapes.
+fn twice(detail: &str) -> Option<&str> {
+    detail.strip_prefix("duplicate field `")?.strip_suffix('`')
 }
 
 fn pointer(path: &Path) -> String {
@@ -171,8 +190,10 @@ mod tests {
 
     #[test]
     fn a_field_that_comes_twice_is_refused() {
-        let (status, _, detail) = refusal(r#"{"quantity":1,"quantity":1}"#);
-        assert_eq!((status, detail.as_str()), (422, "duplicate field `quantity`"));
+        let (status, pointer, detail) = refusal(r#"{"quantity":1,"quantity":1}"#);
+        assert_eq!((status, pointer.as_str(), detail.as_str()), (422, "/quantity", "duplicate field `quantity`"));
+        let (_, pointer, _) = refusal(r#"{"expected_total":{"amount_minor":1,"amount_minor":1}}"#);
+        assert_eq!(pointer, "/expected_total/amount_minor");
     }
 
     #[test]

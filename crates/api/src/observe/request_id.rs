@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue};
 const MAX_BYTES: usize = 128;
 
 /// The client's or balancer's id if it is sane, or else a new one.
-pub(super) struct RequestId(HeaderValue);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The id of a request with these headers.
@@ -24,7 +24,7 @@ impl RequestId {
     }
 
     /// A new id: random for the process, then counted, which is cheaper than random for each and as unique.
-    fn new() -> Self {
+    pub fn new() -> Self {
         static PROCESS: LazyLock<u64> = LazyLock::new(rand::random);
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

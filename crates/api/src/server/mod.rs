@@ -1,19 +1,31 @@
-//! The main listener.
+//! The main listener: rude clients are kept within bounds, so that the others are served.
 
+mod body;
+mod connections;
+mod refusal;
+mod stream;
+
+use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
+use axum_server::accept::Accept;
 use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::ApiSettings;
 
-/// What one connection's read buffer may grow to. Well above the limit for headers, so that too large ones are read and
-/// answered with a problem; far beyond it the connection is answered by the HTTP library itself.
-const MIN_READ_BUFFER_BYTES: usize = 128 * 1024;
+use body::Watched;
+use connections::Connections;
+use stream::GuardedStream;
+
+/// How much more than the limit for headers is read of a request, so that one that is a little too large is answered like
+/// any other. A connection never buffers more; beyond it the HTTP library refuses, see [`refusal`].
+const READ_BUFFER_MARGIN_BYTES: usize = 16 * 1024;
 
 /// Answers requests until `shutdown`, then finishes what is in flight, within the settings' grace.
 ///
@@ -27,14 +39,14 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let handle: Handle<SocketAddr> = Handle::new();
-    let mut server =
-        axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new()).http1_only().handle(handle.clone());
+    let gate = Gate(Connections::new(settings.max_connections, settings.header_max_bytes));
+    let mut server = axum_server::from_tcp(listener)?.acceptor(gate).http1_only().handle(handle.clone());
     server
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_read_timeout)
-        .max_buf_size(MIN_READ_BUFFER_BYTES.max(4 * settings.header_max_bytes));
+        .max_buf_size(settings.header_max_bytes + READ_BUFFER_MARGIN_BYTES);
     let grace = settings.shutdown_grace;
     let stopping = async move {
         shutdown.cancelled().await;
@@ -44,5 +56,23 @@ pub async fn serve(
     tokio::select! {
         served = server.serve(router.into_make_service()) => served,
         () = stopping => Ok(()),
+    }
+}
+
+/// Lets connections in, as many as there may be.
+#[derive(Clone)]
+struct Gate(Arc<Connections>);
+
+impl<S> Accept<TcpStream, S> for Gate {
+    type Stream = GuardedStream;
+    type Service = Watched<S>;
+    type Future = Ready<io::Result<(GuardedStream, Watched<S>)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        ready(stream.set_nodelay(true).and_then(|()| {
+            let connection = self.0.admit().ok_or(io::ErrorKind::ConnectionRefused)?;
+            let service = Watched::new(service, Arc::clone(connection.get()));
+            Ok((GuardedStream::new(stream, connection), service))
+        }))
     }
 }

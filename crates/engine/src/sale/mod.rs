@@ -5,6 +5,8 @@ mod change;
 mod grant;
 mod open;
 mod read;
+#[cfg(test)]
+mod untrusted;
 mod withdraw;
 
 use std::sync::Arc;

@@ -36,6 +36,8 @@ impl Config {
             require_idempotency_key: self.require_idempotency_key,
             request_timeout: ms(self.request_timeout_ms),
             header_read_timeout: ms(self.header_read_timeout_ms),
+            body_read_timeout: ms(self.body_read_timeout_ms),
+            max_connections: size(self.max_connections),
             shutdown_grace: ms(self.shutdown_grace_ms),
             body_max_bytes: size(self.body_max_bytes),
             header_max_bytes: size(self.header_max_bytes),

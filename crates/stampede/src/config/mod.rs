@@ -9,6 +9,8 @@ mod validate;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod untrusted;
 
 use std::path::{Path, PathBuf};
 

@@ -163,6 +163,10 @@ settings! {
         request_timeout_ms: u64 = 10_000 in 100..=HOUR_MS;
         /// How long a client may take for its headers, and how long an idle connection is kept.
         header_read_timeout_ms: u64 = 30_000 in 100..=HOUR_MS;
+        /// How long a client may take for a request's body; shorter than request_timeout_ms.
+        body_read_timeout_ms: u64 = 5_000 in 10..=HOUR_MS;
+        /// The most connections at a time; at it, those that have kept the server waiting for longest are closed.
+        max_connections: u64 = 10_000 in 16..=1_000_000;
         /// How long requests in flight may go on once the process is told to stop.
         shutdown_grace_ms: u64 = 15_000 in 0..=HOUR_MS;
         /// The largest body of a request.

@@ -1,0 +1,102 @@
+//! Watching whose turn it is: the client's, or ours.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::HttpBody;
+use axum::extract::Request;
+use http_body::{Frame, SizeHint};
+use tower::Service;
+
+use super::connections::{Connection, Turn};
+
+/// A service that tells its connection when a request begins and ends.
+#[derive(Clone)]
+pub(super) struct Watched<S> {
+    inner: S,
+    connection: Arc<Connection>,
+}
+
+impl<S> Watched<S> {
+    /// The service of one connection.
+    pub const fn new(inner: S, connection: Arc<Connection>) -> Self {
+        Self { inner, connection }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Watched<S>
+where
+    S: Service<Request<ClientBody<B>>>,
+    S::Future: Unpin,
+    B: HttpBody + Unpin,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = WatchedFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let turn = Turn::begin(&self.connection);
+        let body = |inner| ClientBody { inner, connection: Arc::clone(&self.connection), ended: false };
+        WatchedFuture { inner: self.inner.call(request.map(body)), turn: Some(turn) }
+    }
+}
+
+/// The answer to one request.
+pub(super) struct WatchedFuture<F> {
+    inner: F,
+    turn: Option<Turn>,
+}
+
+impl<F: Future + Unpin> Future for WatchedFuture<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let answer = ready!(Pin::new(&mut self.inner).poll(context));
+        self.turn = None;
+        Poll::Ready(answer)
+    }
+}
+
+/// A request's body; while it is waited for, it is the client's turn.
+pub(super) struct ClientBody<B: HttpBody> {
+    inner: B,
+    connection: Arc<Connection>,
+    ended: bool,
+}
+
+impl<B: HttpBody + Unpin> HttpBody for ClientBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        self.connection.wait_for_body(polled.is_pending());
+        self.ended = self.ended || matches!(polled, Poll::Ready(None | Some(Err(_))));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B: HttpBody> Drop for ClientBody<B> {
+    fn drop(&mut self) {
+        self.connection.wait_for_body(false);
+        if !self.ended && !self.inner.is_end_stream() {
+            self.connection.leave_unread();
+        }
+    }
+}
