@@ -17,7 +17,7 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # need THING…: makes sure that things are there; installs those that are not, and says so before it does.
-# The things are: compiler curl git rust rust-tools redis java maven
+# The things are: compiler curl git rust rust-tools redis java maven python
 need() {
   local thing missing=""
   for thing in "$@"; do
@@ -40,6 +40,7 @@ describe() {
     redis) say "Redis 7.0 or newer (redis-server)" ;;
     java) say "a JDK, version 17 or newer (java, javac)" ;;
     maven) say "Maven (mvn)" ;;
+    python) say "Python 3.10 or newer, with venv (python3 -m venv)" ;;
     *) say "$1" ;;
   esac
 }
@@ -53,6 +54,7 @@ is_there() {
     redis) have redis-server ;;
     java) load_java && java_works ;;
     maven) have mvn ;;
+    python) python3 -c "import ensurepip, venv" >/dev/null 2>&1 ;;
     *) have "$1" ;;
   esac
 }
@@ -68,6 +70,10 @@ check_version() {
     redis)
       found=$(redis-server --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p')
       at_least 7.0 "$found" || die "Redis $found is installed; Stampede needs 7.0 or newer."
+      ;;
+    python)
+      found=$(python3 --version | cut -d ' ' -f 2)
+      at_least 3.10 "$found" || die "Python $found is installed; the fuzzer needs 3.10 or newer."
       ;;
   esac
 }
@@ -137,6 +143,9 @@ packages_of() {
       ;;
     dnf:java) say java-devel ;;
     brew:java) say openjdk@17 ;;
+    apt-get:python) say "python3 python3-venv" ;;
+    dnf:python) say python3 ;;
+    brew:python) say python3 ;;
     apt-get:rust-tools) say "rustfmt rust-clippy" ;;
     dnf:rust-tools) say "rustfmt clippy" ;;
     brew:compiler | *:rust | *:rust-tools) ;;

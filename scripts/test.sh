@@ -13,7 +13,7 @@ ADVISORIES_LIMIT_S=120
 
 usage() {
   say "usage: ./scripts/test.sh"
-  say "Installs what is missing, then checks format, lints, tests, documentation, licences and advisories."
+  say "Installs what is missing, then checks format, lints, tests, documentation, answers to fuzzed requests, licences and advisories."
   say "MONGODB_URL=…  use this MongoDB in the tests, and start none"
 }
 
@@ -56,7 +56,7 @@ mongodb_is_there() {
 }
 
 install_missing() {
-  need compiler curl git rust rust-tools redis
+  need compiler curl git rust rust-tools redis python
   mongodb_is_there || need java maven
   if ! cargo deny --version >/dev/null 2>&1; then
     say "Running: cargo install cargo-deny (once; it compiles for some minutes)"
@@ -112,6 +112,8 @@ main() {
   cargo test --workspace --locked
   step "Documentation"
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+  step "Fuzzed requests"
+  ./scripts/fuzz.sh --minutes 1
   step "Dependencies"
   check_dependencies
 }

@@ -21,14 +21,16 @@ use crate::view::{Items, MoneyDocument, NO_CACHE, NO_STORE, ProductView, json};
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateProduct {
     /// 1 to 64 of A-Z, a-z, 0-9, dot, underscore and hyphen.
-    #[schema(value_type = String, example = "AIR-1")]
+    #[schema(value_type = String, example = "AIR-1", pattern = "^[A-Za-z0-9._-]{1,64}$")]
     sku: Option<Sku>,
-    /// 1 to 200 characters.
-    #[schema(value_type = String, example = "Air One")]
+    /// 1 to 200 characters, not all of them blank, and no control characters.
+    #[schema(value_type = String, example = "Air One", min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     name: Option<String>,
-    /// At most 5,000 characters.
+    /// At most 5,000 characters; of control characters only tabs and line breaks.
+    #[schema(max_length = 5_000, pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
     description: Option<String>,
     /// An absolute http(s) address of at most 2,048 bytes.
+    #[schema(max_length = 2_048, example = "https://img.example/air-1.png")]
     image_url: Option<String>,
     /// The price of one unit, at most 10^12 minor units.
     #[schema(value_type = MoneyDocument)]
@@ -53,10 +55,15 @@ impl CreateProduct {
             Some(name) if name.trim().is_empty() || name.chars().count() > Self::MAX_NAME_CHARS => {
                 wrong("name", "a name is 1 to 200 characters, not all of them blank");
             }
+            Some(name) if name.chars().any(char::is_control) => wrong("name", "a name has no control characters"),
             Some(_) => {}
         }
         if self.description.as_ref().is_some_and(|text| text.chars().count() > Self::MAX_DESCRIPTION_CHARS) {
             wrong("description", "a description is at most 5000 characters");
+        }
+        let stray = |letter: char| letter.is_control() && !matches!(letter, '\t' | '\n' | '\r');
+        if self.description.as_ref().is_some_and(|text| text.contains(stray)) {
+            wrong("description", "of control characters a description has only tabs and line breaks");
         }
         if self.image_url.as_ref().is_some_and(|url| !is_web_address(url)) {
             wrong("image_url", "an absolute http(s) address of at most 2048 bytes");
@@ -135,7 +142,7 @@ pub(crate) async fn put_product(state: &ApiState, product: Product) -> Result<(S
 #[utoipa::path(
     get, path = "/products", tag = "products",
     params(
-        ("limit" = Option<u8>, Query, description = "1 to 100; 20 if it is not said"),
+        ("limit" = Option<u8>, Query, minimum = 1, maximum = 100, description = "1 to 100; 20 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
     ),
     responses((status = 200, description = "A page of products", body = Items<ProductView>), ListProblems),
@@ -193,6 +200,9 @@ mod tests {
         assert_eq!(pointers(CreateProduct { price: Some(price), ..product() }), ["/product/price/amount_minor"]);
         let long = Some("ü".repeat(201));
         assert_eq!(pointers(CreateProduct { name: long, ..product() }), ["/product/name"]);
+        let nul = || Some("a\u{0}b".to_owned());
+        let stray = CreateProduct { name: nul(), description: nul(), ..product() };
+        assert_eq!(pointers(stray), ["/product/name", "/product/description"]);
     }
 
     #[test]

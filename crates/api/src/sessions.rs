@@ -22,6 +22,7 @@ use crate::view::{NO_STORE, json};
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateSession {
     /// The user id to sign in as, where the deployment admits it: 3 to 50 of A-Z, a-z, 0-9 and underscore.
+    #[schema(min_length = 3, max_length = 50, pattern = "^[A-Za-z0-9_]*$")]
     handle: Option<String>,
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct MoneyDocument {
     #[schema(example = 12900)]
     amount_minor: i64,
     /// ISO 4217.
-    #[schema(example = "EUR")]
+    #[schema(example = "EUR", pattern = "^[A-Z]{3}$")]
     currency: String,
 }
 

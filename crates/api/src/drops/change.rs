@@ -85,7 +85,7 @@ pub(crate) async fn cancel_drop(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Restock {
     /// 1 to 1,000,000,000.
-    #[schema(value_type = u32)]
+    #[schema(value_type = u32, minimum = 1, maximum = 1_000_000_000)]
     units: Option<u64>,
 }
 
@@ -94,7 +94,7 @@ pub(crate) struct Restock {
     post, path = "/drops/{id}/restock", tag = "drops", request_body = Restock,
     params(
         ("id" = String, Path, description = "The drop"),
-        ("Idempotency-Key" = String, Header, description = "1 to 255 visible ASCII characters, quoted or bare"),
+        ("Idempotency-Key" = String, Header, pattern = r#"^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#, description = "1 to 255 visible ASCII characters, quoted or bare"),
     ),
     security(("bearer" = []), ("cookie" = [])),
     responses((status = 200, description = "The drop with its units", body = DropView), RestockProblems),

@@ -12,10 +12,10 @@ use crate::products::CreateProduct;
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateDrop {
     /// 1 to 64 of a-z, 0-9 and hyphen; made from the sku if it is left out.
-    #[schema(value_type = Option<String>, example = "air-1-launch")]
+    #[schema(value_type = Option<String>, example = "air-1-launch", pattern = "^[a-z0-9-]{1,64}$")]
     pub id: Option<DropId>,
     /// The product; or else `product`.
-    #[schema(value_type = Option<String>, example = "AIR-1")]
+    #[schema(value_type = Option<String>, example = "AIR-1", pattern = "^[A-Za-z0-9._-]{1,64}$")]
     pub sku: Option<Sku>,
     /// The product, to be created with the drop; or else `sku`.
     pub product: Option<CreateProduct>,
@@ -23,10 +23,10 @@ pub(crate) struct CreateDrop {
     #[schema(value_type = String, example = "instant")]
     pub mode: Option<String>,
     /// 1 to 1,000,000,000.
-    #[schema(value_type = u32, example = 100)]
+    #[schema(value_type = u32, example = 100, minimum = 1, maximum = 1_000_000_000)]
     pub stock_units: Option<u64>,
     /// Units that one user may hold: 1 to 1,000; 1 if it is not said.
-    #[schema(value_type = Option<u32>)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000)]
     pub limit_per_user: Option<u64>,
     /// Now, if it is not said.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -35,10 +35,10 @@ pub(crate) struct CreateDrop {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ends_at: Option<Timestamp>,
     /// For how long after its order a shopper may cancel, in seconds; 0 (never) if it is not said, at most 90 days.
-    #[schema(value_type = Option<u32>)]
+    #[schema(value_type = Option<u32>, maximum = 7_776_000)]
     pub cancellable_for_s: Option<u64>,
     /// How many orders one user may cancel: at most 100; 3 if it is not said.
-    #[schema(value_type = Option<u32>)]
+    #[schema(value_type = Option<u32>, maximum = 100)]
     pub cancellations_per_user: Option<u64>,
     /// What an answer waits for. This version knows `memory`.
     #[schema(value_type = Option<String>, example = "memory")]

@@ -48,7 +48,7 @@ problems!(GetProblems: NotFound, ShardRecovering, Unavailable);
     params(
         ("phase" = Option<String>, Query, description = "Only those in this phase. A page may then be short, or empty, and yet not the last"),
         ("sku" = Option<String>, Query, description = "Only those of this product"),
-        ("limit" = Option<u8>, Query, description = "1 to 100; 20 if it is not said"),
+        ("limit" = Option<u8>, Query, minimum = 1, maximum = 100, description = "1 to 100; 20 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
     ),
     responses((status = 200, description = "A page of drops", body = Items<DropView>), ListProblems),

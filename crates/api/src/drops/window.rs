@@ -29,7 +29,7 @@ pub(crate) struct AmendDrop {
     #[schema(value_type = Option<String>, format = DateTime)]
     ends_at: Option<Option<Timestamp>>,
     /// Only while scheduled: 1 to 1,000.
-    #[schema(value_type = Option<u32>)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000)]
     limit_per_user: Option<u64>,
 }
 

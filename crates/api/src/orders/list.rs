@@ -32,7 +32,7 @@ problems!(ListProblems: InvalidRequest, Unauthenticated, Forbidden, ShardRecover
     params(
         ("drop_id" = Option<String>, Query, description = "Only those of this drop"),
         ("user_id" = Option<String>, Query, description = "Only those of this user; operators may name any"),
-        ("limit" = Option<u8>, Query, description = "1 to 100; 20 if it is not said"),
+        ("limit" = Option<u8>, Query, minimum = 1, maximum = 100, description = "1 to 100; 20 if it is not said"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
     ),
     responses((status = 200, description = "A page of orders", body = Items<OrderView>), ListProblems),

@@ -31,10 +31,10 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlaceOrder {
     /// The drop to buy from.
-    #[schema(value_type = String, example = "air-1-launch")]
+    #[schema(value_type = String, example = "air-1-launch", pattern = "^[a-z0-9-]{1,64}$")]
     drop_id: Option<String>,
     /// How many units: 1 to 1,000; 1 if it is not said.
-    #[schema(value_type = Option<u16>)]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 1_000)]
     quantity: Option<u64>,
     /// What all of them should cost. If they cost something else, the order is refused.
     #[schema(value_type = Option<MoneyDocument>)]
@@ -50,7 +50,7 @@ problems!(
 /// Places an order. Sent again with the same key, it is the same order.
 #[utoipa::path(
     post, path = "/orders", tag = "orders", request_body = PlaceOrder, security(("bearer" = []), ("cookie" = [])),
-    params(("Idempotency-Key" = Option<String>, Header,
+    params(("Idempotency-Key" = Option<String>, Header, pattern = r#"^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#,
         description = "1 to 255 visible ASCII characters, quoted or bare. Without one the server makes one and says it in the answer")),
     responses(
         (status = 201, description = "The order, granted now or, with `Idempotent-Replayed: true`, before", body = OrderView,
