@@ -8,7 +8,7 @@ use super::wire::{Wire, order};
 
 /// Connections that the service admits, and that the crowd opens.
 const MAX: usize = 256;
-const CROWD: usize = 3_000;
+const CROWD: usize = 2_500;
 /// Files that a test process needs beside the crowd's.
 const OTHER_FILES: u64 = 1_000;
 
