@@ -106,12 +106,13 @@ mod tests {
             declared(&recovery::WIPE_DROPS),
             declared(&sale::CANCEL),
             declared(&sale::OPEN),
+            declared(&sale::PURGE),
             declared(&sale::READ),
             declared(&sale::READ_UNSETTLED),
             declared(&sale::READ_USERS),
             declared(&sale::SCAN_USERS),
+            declared(&sale::WITHDRAWN),
             declared(&timers::DUE),
-            declared(&timers::REMOVE),
         ];
         calls.extend(sale::CHANGES.iter().map(|call| declared(call)));
         for (script, codes) in &calls {

@@ -3,5 +3,6 @@
 mod commands;
 mod dev;
 mod page;
+mod purge;
 mod roles;
 mod support;

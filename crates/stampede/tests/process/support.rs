@@ -188,6 +188,11 @@ impl Api {
         self.ask(Method::GET, path, None, None).await
     }
 
+    pub async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let (status, _, answer) = self.ask(Method::POST, path, Some(body.clone()), None).await;
+        (status, answer)
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<Value>, key: Option<&str>) -> Answer {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if !self.token.is_empty() {
