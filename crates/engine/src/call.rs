@@ -94,6 +94,7 @@ mod tests {
             declared(&committer::GRANT),
             declared(&log::ACKNOWLEDGE),
             declared(&log::FORGET_CONSUMERS),
+            declared(&log::HAND_OVER),
             declared(&log::READ),
             declared(&log::STATUS),
             declared(&recovery::ADOPT),

@@ -16,6 +16,7 @@ const RECOVERIES: &str = "stampede_recoveries_total";
 const FENCED: &str = "stampede_shard_fenced";
 const CLOCK_SKEW: &str = "stampede_redis_clock_skew_seconds";
 const PURGED_DROPS: &str = "stampede_purged_drops_total";
+const HANDED_OVER: &str = "stampede_log_handed_over_entries_total";
 const TIMERS_LATE: &str = "stampede_timer_late_seconds";
 
 /// Tells the recorder what the workers' metrics mean; once per process, after the recorder was installed.
@@ -32,6 +33,11 @@ pub fn describe_metrics() {
     describe_gauge!(FENCED, Unit::Count, "1 while a shard waits for its recovery.");
     describe_gauge!(CLOCK_SKEW, Unit::Seconds, "Redis's clock minus this machine's.");
     describe_counter!(PURGED_DROPS, Unit::Count, "Drops that were purged: only their tombstones are left in Redis.");
+    describe_counter!(
+        HANDED_OVER,
+        Unit::Count,
+        "Pending log entries that a stopping persister left to another one at once."
+    );
     describe_histogram!(TIMERS_LATE, Unit::Seconds, "How late a timer fired.");
 }
 
@@ -73,6 +79,10 @@ pub(crate) fn fenced(shard: Shard, fenced: bool) {
 
 pub(crate) fn purged_drop() {
     counter!(PURGED_DROPS).increment(1);
+}
+
+pub(crate) fn handed_over(entries: u64) {
+    counter!(HANDED_OVER).increment(entries);
 }
 
 pub(crate) fn timer_late(late_ms: i64) {

@@ -13,7 +13,7 @@ pub struct WorkerSettings {
     /// The longest, when nothing happens.
     pub poll_max: Duration,
     /// How long an entry must have been pending before another process's persister takes it over. Longer than an archive
-    /// takes for a batch.
+    /// takes for a batch. What a persister hands over when it stops is taken over at once.
     pub claim_idle: Duration,
     /// How long a consumer without pending entries must have been idle before its name is forgotten.
     pub forget_idle: Duration,

@@ -222,6 +222,11 @@ pub const CASES: &[Case] = {
             keys: &[Meta, Log],
             run: |s| Box::pin(async { s.h.engine.forget_consumers(s.h.shard, Duration::ZERO).await.map(|_| ()) }),
         },
+        Case {
+            script: "log/hand_over",
+            keys: &[Meta, Log],
+            run: |s| Box::pin(async { s.h.engine.hand_over(s.h.shard, "busy").await.map(|_| ()) }),
+        },
         // Beginning asks of the other keys only whether they are there; resetting and wiping take away what is there.
         Case {
             script: "recovery/begin",

@@ -69,7 +69,8 @@ on_both! {
         a_drop_is_unsettled_until_its_last_entry_is_acknowledged,
         pending_entries_come_again_and_are_taken_over,
         an_entry_that_is_gone_is_reported,
-        consumers_with_pending_entries_are_not_forgotten;
+        consumers_with_pending_entries_are_not_forgotten,
+        what_is_handed_over_is_claimed_at_once;
     purging:
         a_drop_is_purged_once_it_is_over_archived_and_not_cancellable,
         a_drop_is_kept_as_long_as_its_timer_is_told,

@@ -5,4 +5,6 @@ mod dev;
 mod page;
 mod purge;
 mod roles;
+mod rolling;
+mod stopping;
 mod support;

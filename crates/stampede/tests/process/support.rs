@@ -209,6 +209,16 @@ impl Api {
         (status, replayed, response.json().await.expect("JSON"))
     }
 
+    /// Waits until it answers at all.
+    pub async fn wait_until_alive(&self) {
+        let url = format!("{}/healthz", self.base.trim_end_matches("/api/v1"));
+        let deadline = Instant::now() + LIMIT;
+        while self.client.get(&url).send().await.is_err() {
+            assert!(Instant::now() < deadline, "{url} does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until orders can be taken again: every shard is trusted.
     pub async fn wait_until_ready(&self) {
         let url = format!("{}/readyz", self.base.trim_end_matches("/api/v1"));

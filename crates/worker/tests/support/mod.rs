@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub struct Harness {
     pub engine: Engine,
     pub archive: Arc<dyn Archive>,
     pub settings: WorkerSettings,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Harness {
@@ -49,9 +50,13 @@ impl Harness {
             damage_poll: Duration::ZERO,
             ..WorkerSettings::default()
         };
-        let harness = Self { redis, engine, archive, settings, _dir: dir };
+        let harness = Self { redis, engine, archive, settings, dir };
         harness.recover().await;
         harness
+    }
+
+    pub fn archive_path(&self) -> PathBuf {
+        self.dir.path().join("archive.db")
     }
 
     pub fn shard(&self) -> Shard {
