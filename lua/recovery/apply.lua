@@ -8,7 +8,8 @@
 --   withdraw: digest of the user, position (8 bytes), index, number of the new state
 --   restock: key (hex), units
 --   window: starts_ms, ends_ms, limit_per_user
---   state: the new state
+--   state: the new state, and when (ms) if the drop is over with it
+--   purge: state, starts_ms, ends_ms, limit_per_user, total, sold
 --   started: nothing
 --   version: version
 -- RETURNS applied, superseded, malformed
@@ -19,6 +20,8 @@
 --@include lib/set_timers
 --@include lib/has_sentinel
 --@include lib/clear_window_timers
+--@include lib/set_purge_timer
+--@include lib/bury_drop
 --@include lib/drop_id
 local timers_key, drops_key = KEYS[3], KEYS[4]
 local byte, sub = string.byte, string.sub
@@ -28,7 +31,7 @@ if refusal then return refusal end
 if not (has_sentinel(timers_key) and redis.call('SISMEMBER', drops_key, '-') == 1) then
   return {'malformed', 'keys of the shard'}
 end
-local lengths = {create = 9, grant = 3, withdraw = 4, restock = 2, window = 3, state = 1, started = 0, version = 1}
+local lengths = {create = 9, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, purge = 6, started = 0, version = 1}
 local drops = (#KEYS - 4) / 2
 local present, created = {}, {}
 for d = 1, drops do
@@ -84,8 +87,15 @@ function apply.window(drop_key, _, at)
 end
 function apply.state(drop_key, _, at)
   redis.call('HSET', drop_key, 'state', ARGV[at])
-  if ARGV[at] == 'ended' or ARGV[at] == 'cancelled' then clear_window_timers(timers_key, drop_key) end
+  if ARGV[at] == 'ended' or ARGV[at] == 'cancelled' then
+    redis.call('HSET', drop_key, 'over_ms', ARGV[at + 1])
+    clear_window_timers(timers_key, drop_key)
+    set_purge_timer(timers_key, drop_key, ARGV[at + 1])
+  end
   if ARGV[at] == 'cancelled' then redis.call('ZADD', timers_key, 0, 'withdraw:' .. drop_id(drop_key)) end
+end
+function apply.purge(drop_key, users_key, at)
+  bury_drop(timers_key, drop_key, users_key, {unpack(ARGV, at, at + 5)})
 end
 function apply.started(drop_key)
   redis.call('ZREM', timers_key, 'start:' .. drop_id(drop_key))

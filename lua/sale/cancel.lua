@@ -2,7 +2,7 @@
 --
 -- KEYS 5: meta, log, unsettled, drop, users
 -- ARGV deadline_ms, floor_ms, digest of the user, position (8 bytes), index, shopper if its owner asks, data
--- RETURNS cancelled, already, closed, unknown, shard-recovering, past-deadline
+-- RETURNS cancelled, already, closed, purged, unknown, shard-recovering, past-deadline
 --   already: the state's number: 1 cancelled, 2 compensated
 -- LOGS cancelled
 --@include lib/enter
@@ -16,9 +16,11 @@ local byte, sub = string.byte, string.sub
 
 local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
-local drop = redis.call('HMGET', drop_key, 'available', 'sold', 'cancellable_for_s', 'cancellations_per_user')
+local drop = redis.call('HMGET', drop_key, 'available', 'sold', 'cancellable_for_s', 'cancellations_per_user',
+  'purged')
 local records = redis.call('HMGET', users_key, '-', user)
 if not (drop[1] and records[1] and is_whole(log_key, unsettled_key)) then return {'shard-recovering'} end
+if drop[5] then return {'purged'} end
 
 local record, found, cancelled = records[2] or '', nil, 0
 for r = 1, #record, 28 do

@@ -9,6 +9,7 @@
 --@include lib/change_drop
 --@include lib/drop_reply
 --@include lib/clear_window_timers
+--@include lib/set_purge_timer
 --@include lib/is_over
 --@include lib/is_whole
 local log_key, unsettled_key, timers_key, drop_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -16,16 +17,23 @@ local by = ARGV[4]
 
 local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
-local drop = redis.call('HMGET', drop_key, 'state', 'ends_ms')
+local drop = redis.call('HMGET', drop_key, 'state', 'ends_ms', 'over_ms', 'purged')
 local state = drop[1]
 if not (state and is_whole(log_key, unsettled_key, timers_key)) then return {'shard-recovering'} end
 if state == 'ended' or (state == 'cancelled' and by == 'clock') then
   clear_window_timers(timers_key, drop_key)
+  -- An order that saw the window pass ended the drop without its timers.
+  if not drop[4] then set_purge_timer(timers_key, drop_key, drop[3]) end
   return drop_reply('unchanged', shard, drop_key)
 end
 if state == 'cancelled' then return drop_reply('invalid-transition', shard, drop_key) end
 if by == 'clock' and not is_over(drop[2], shard.ms) then return drop_reply('invalid-transition', shard, drop_key) end
 
-local reply = change_drop(shard, log_key, unsettled_key, drop_key, 'closed', ARGV[3], {'state', 'ended'})
-if reply[1] == 'changed' then clear_window_timers(timers_key, drop_key) end
+local over_ms = shard.ms
+local reply = change_drop(shard, log_key, unsettled_key, drop_key, 'closed', ARGV[3],
+  {'state', 'ended', 'over_ms', over_ms})
+if reply[1] == 'changed' then
+  clear_window_timers(timers_key, drop_key)
+  set_purge_timer(timers_key, drop_key, over_ms)
+end
 return reply

@@ -8,7 +8,7 @@
 -- RETURNS decided, shard-recovering, past-deadline
 --   decided: epoch, ms and sequence of the entry, results, then state, starts_ms, ends_ms and limit of each drop
 --   results, one after another: g granted, r and 28 bytes of record: replayed, k key reused, p phase, c price changed,
---   l and 4 bytes owned: limit, s sold out, i and 4 bytes available: insufficient, b archive behind, x drop missing
+--   l and 4 bytes owned: limit, s sold out, i and 4 bytes available: insufficient, b archive behind, u drop purged, x drop missing
 -- LOGS granted, closed
 --@include lib/enter
 --@include lib/append_entry
@@ -37,13 +37,14 @@ end
 local sale = {}
 for d = 1, drops do
   local drop_key, users_key = KEYS[2 + 2 * d], KEYS[3 + 2 * d]
-  local fields = redis.call('HMGET', drop_key, 'state', 'starts_ms', 'ends_ms', 'limit_per_user', 'available', 'sold')
+  local fields = redis.call('HMGET', drop_key, 'state', 'starts_ms', 'ends_ms', 'limit_per_user', 'available', 'sold',
+    'purged')
   local records = redis.call('HMGET', users_key, unpack(asked[d]))
   local known = {}
   for i = 2, #records do known[asked[d][i]] = records[i] or '' end
   local missing = not (fields[1] and records[1])
   sale[d] = {
-    drop_key = drop_key, users_key = users_key, missing = missing, records = known, dirty = {},
+    drop_key = drop_key, users_key = users_key, missing = missing, purged = fields[7], records = known, dirty = {},
     state = fields[1] or '', starts_ms = fields[2] or '0', ends_ms = fields[3] or '', limit = tonumber(fields[4] or 0),
     available = tonumber(fields[5] or 0), sold = tonumber(fields[6] or 0), granted = 0,
   }
@@ -67,6 +68,9 @@ for index = 0, count - 1 do
   local result
   if drop.missing then
     result = 'x'
+  elseif drop.purged then
+    -- Whether it was granted before is for the archive to say.
+    result = 'u'
   else
     -- One pass over the user's record says what was granted under this key and how much the user owns.
     local record, owned, found = drop.records[user], 0, nil

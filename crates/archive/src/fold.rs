@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use stampede_domain::{Closing, Fact, FactBody, OrderId, OrderStatus, Shard, counts};
+use stampede_domain::{Closing, Fact, FactBody, Fingerprint, OrderId, OrderStatus, Shard, counts};
 
 use crate::ArchivedOrder;
 
@@ -36,6 +36,15 @@ pub(crate) fn confirmed(facts: Vec<Fact>) -> Vec<ArchivedOrder> {
     let confirmed =
         |fact: Fact| fact.order().map(|order| ArchivedOrder { order, epoch: fact.epoch, number: fact.number });
     facts.into_iter().filter_map(confirmed).collect()
+}
+
+/// The fingerprint of the last grant among `facts`: one key of one user in one drop grants once.
+pub(crate) fn fingerprint(facts: &[Fact]) -> Option<Fingerprint> {
+    let of_grant = |fact: &Fact| match &fact.body {
+        FactBody::Granted(grant) => Some(grant.fingerprint),
+        _ => None,
+    };
+    facts.iter().filter_map(of_grant).next_back()
 }
 
 /// Gives `orders` the status that those of `withdrawals` that count say.

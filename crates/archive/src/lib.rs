@@ -15,8 +15,8 @@ mod sqlite;
 
 use async_trait::async_trait;
 use stampede_domain::{
-    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, LogId, OrderId, Product, Shard, Sku, Timestamp, UserId,
-    Window,
+    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, Fingerprint, KeyDigest, LogId, OrderId, Product, Shard,
+    Sku, Timestamp, UserId, Window,
 };
 
 pub use connect::{ArchiveUrl, InvalidArchiveUrl, connect};
@@ -133,6 +133,15 @@ pub trait Archive: Send + Sync + 'static {
         before: Option<OrderId>,
         limit: usize,
     ) -> Result<Vec<ArchivedOrder>, ArchiveError>;
+
+    /// The order that this user was granted in this drop under this key, with the fingerprint of its request, if its fact is
+    /// here and counts. For drops that Redis has no users of any more; it looks through the user's orders.
+    async fn order_of_key(
+        &self,
+        drop_id: &DropId,
+        user_id: &UserId,
+        key: KeyDigest,
+    ) -> Result<Option<(ArchivedOrder, Fingerprint)>, ArchiveError>;
 
     /// Facts of one shard in `range`, ordered by epoch, number and index: at most `limit` that come after `after`. Whether
     /// they count is the caller's to judge.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DropId, Money, Sku, Timestamp};
+use crate::{DropId, DropState, Money, Sku, Timestamp};
 
 /// How a drop sells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,6 +80,21 @@ impl DropDefinition {
     pub const MAX_CANCELLABLE_FOR_S: u32 = 7_776_000;
     /// The most cancellations per user.
     pub const MAX_CANCELLATIONS_PER_USER: u32 = 100;
+}
+
+/// What stays of a drop once it is purged, beside its definition: its last figures. Nothing is held any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// How it ended.
+    pub state: DropState,
+    /// Its last window.
+    pub window: Window,
+    /// Its last limit.
+    pub limit_per_user: u32,
+    /// All units that it had.
+    pub total_units: u64,
+    /// Those that stayed sold.
+    pub sold_units: u64,
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::group::{GroupData, GroupOrder, picked};
 use crate::{
     DropDefinition, DropId, Epoch, FactId, Fingerprint, KeyDigest, LogId, Malformed, Money, Order, OrderId,
-    OrderStatus, Position, Shard, Sku, UserDigest, UserId, Window, nonce,
+    OrderStatus, Position, Shard, Sku, Tombstone, UserDigest, UserId, Window, nonce,
 };
 
 /// Something that happened to a drop. Never changed once written.
@@ -69,6 +69,8 @@ pub enum FactBody {
     Cancelled(Withdrawal),
     /// An order that the archive could not keep was given back.
     Compensated(Withdrawal),
+    /// The records of its users were taken out of Redis, long after it was over; these figures stay.
+    Purged(Tombstone),
 }
 
 /// What ended a drop.
@@ -138,6 +140,7 @@ impl FactBody {
             Self::Granted(_) => GRANTED,
             Self::Cancelled(_) => "cancelled",
             Self::Compensated(_) => "compensated",
+            Self::Purged(_) => "purged",
         }
     }
 }

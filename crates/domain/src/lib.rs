@@ -27,7 +27,7 @@ pub use closing::{Closing, counts};
 pub use codec::Malformed;
 pub use deployment::Deployment;
 pub use digest::{Fingerprint, KeyDigest, UserDigest, nonce};
-pub use drop::{DropDefinition, Durability, Mode, Window};
+pub use drop::{DropDefinition, Durability, Mode, Tombstone, Window};
 pub use fact::{CancelledBy, ClosedBy, Entry, Fact, FactBody, Grant, Withdrawal};
 pub use fact_id::FactId;
 pub use grant_record::{GrantRecord, GrantState};

@@ -94,6 +94,7 @@ mod tests {
             declared(&committer::GRANT),
             declared(&log::ACKNOWLEDGE),
             declared(&log::FORGET_CONSUMERS),
+            declared(&log::HAND_OVER),
             declared(&log::READ),
             declared(&log::STATUS),
             declared(&recovery::ADOPT),
@@ -106,12 +107,13 @@ mod tests {
             declared(&recovery::WIPE_DROPS),
             declared(&sale::CANCEL),
             declared(&sale::OPEN),
+            declared(&sale::PURGE),
             declared(&sale::READ),
             declared(&sale::READ_UNSETTLED),
             declared(&sale::READ_USERS),
             declared(&sale::SCAN_USERS),
+            declared(&sale::WITHDRAWN),
             declared(&timers::DUE),
-            declared(&timers::REMOVE),
         ];
         calls.extend(sale::CHANGES.iter().map(|call| declared(call)));
         for (script, codes) in &calls {

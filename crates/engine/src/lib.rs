@@ -26,10 +26,10 @@ pub use error::{ConnectError, EngineError};
 pub use keys::Keys;
 pub use log::{EntryReceipt, LogEntry, LogStatus, PendingClaim};
 pub use metrics::describe_metrics;
-pub use recovery::{DamageCheck, DropPresence, HistoryChunk, RecoveryGuard, ShardInspection, ShardLine};
+pub use recovery::{DamageCheck, DropPresence, HistoryChunk, Purges, RecoveryGuard, ShardInspection, ShardLine};
 pub use sale::{
     Cancellation, Decision, DropChange, DropChangeOutcome, DropTerms, LiveDrop, Opening, OrderRef, OrderRequest,
-    Refusal, ShardReading, UserGrants, UsersPiece,
+    PurgeOutcome, PurgeRefusal, PurgeTerms, PurgedRequest, Refusal, ShardReading, UserGrants, UsersPiece,
 };
 pub use scripts::{SCRIPTS, Script};
 pub use settings::{EngineSettings, LogBound};

@@ -13,6 +13,9 @@ use crate::keys::Keys;
 use crate::redis::{CallError, Fields, unavailable};
 use crate::{EngineError, scripts};
 
+/// Pending entries that one call hands over.
+const HANDED_AT_ONCE: i64 = 1_000;
+
 /// Entries that one read of the log's tail asks for while it looks for a drop's newest orders.
 const TAIL_ENTRIES: i64 = 64;
 
@@ -23,6 +26,7 @@ pub(crate) static READ: Call<()> = Call::fenced(&scripts::LOG_READ, &[("read", (
 pub(crate) static STATUS: Call<()> = Call::fenced(&scripts::LOG_STATUS, &[("status", ())]);
 pub(crate) static ACKNOWLEDGE: Call<()> = Call::fenced(&scripts::LOG_ACKNOWLEDGE, &[("acknowledged", ())]);
 pub(crate) static FORGET_CONSUMERS: Call<()> = Call::fenced(&scripts::LOG_FORGET_CONSUMERS, &[("forgotten", ())]);
+pub(crate) static HAND_OVER: Call<()> = Call::fenced(&scripts::LOG_HAND_OVER, &[("handed-over", ())]);
 
 /// One entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +194,26 @@ impl Engine {
         let keys = vec![k.meta.clone(), k.log.clone()];
         let args = vec![Value::from(crate::clock::millis(idle))];
         Ok(self.shared.change_fenced(&FORGET_CONSUMERS, keys, args).await?.parse()?)
+    }
+
+    /// Hands what is pending under this consumer's name, which must not read any more, to whoever claims next, whatever idle
+    /// time that one asks for; forgets the name if nothing is pending. Returns how many entries were pending.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence; the rest can be claimed once it has been idle for long enough.
+    pub async fn hand_over(&self, shard: Shard, consumer: &str) -> Result<u64, EngineError> {
+        let k = &self.shared.handle(shard)?.keys;
+        let keys = vec![k.meta.clone(), k.log.clone()];
+        let (mut from, mut handed) = ("-".to_owned(), 0);
+        loop {
+            let args = vec![consumer.into(), from.into(), HANDED_AT_ONCE.into()];
+            let mut fields = self.shared.change_fenced(&HAND_OVER, keys.clone(), args).await?;
+            handed += fields.parse::<u64>()?;
+            match fields.optional::<LogId>()? {
+                Some(last) => from = format!("({last}"),
+                None => return Ok(handed),
+            }
+        }
     }
 
     /// How long the log is and how far it has been archived.

@@ -1,4 +1,5 @@
-//! What falls due: the start and the end of windows, and the orders of drops that were called off.
+//! What falls due: the start and the end of windows, the orders of drops that were called off, the purge of drops that are
+//! over.
 
 use fred::types::Value;
 use stampede_domain::{DropId, Shard, Timestamp};
@@ -8,7 +9,6 @@ use crate::engine::Engine;
 use crate::{EngineError, scripts};
 
 pub(crate) static DUE: Call<()> = Call::fenced(&scripts::TIMERS_DUE, &[("due", ())]);
-pub(crate) static REMOVE: Call<()> = Call::settled(&scripts::TIMERS_REMOVE, &[("removed", ())]);
 
 /// What a timer is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum TimerKind {
     End(DropId),
     /// A drop was called off; its orders are to be cancelled.
     Withdraw(DropId),
+    /// A drop is over; it is to be purged once it has been kept long enough.
+    Purge(DropId),
 }
 
 /// A timer that is due.
@@ -40,15 +42,8 @@ impl TimerKind {
             "start" => Some(Self::Start(id)),
             "end" => Some(Self::End(id)),
             "withdraw" => Some(Self::Withdraw(id)),
+            "purge" => Some(Self::Purge(id)),
             _ => None,
-        }
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Start(id) => format!("start:{id}"),
-            Self::End(id) => format!("end:{id}"),
-            Self::Withdraw(id) => format!("withdraw:{id}"),
         }
     }
 }
@@ -72,16 +67,5 @@ impl Engine {
             due.push(DueTimer { kind, due_at: Timestamp::from_ms(due_ms as i64), now });
         }
         Ok(due)
-    }
-
-    /// Takes a timer away that has done its work.
-    ///
-    /// # Errors
-    /// [`EngineError::ShardRecovering`] behind the fence.
-    pub async fn remove_timer(&self, shard: Shard, kind: &TimerKind) -> Result<(), EngineError> {
-        let handle = self.shared.handle(shard)?;
-        let keys = [handle.keys.meta.clone(), handle.keys.timers.clone()];
-        let args = [Value::from(kind.name())];
-        self.shared.settle(handle, &REMOVE, &keys, &args).await.map(drop)
     }
 }

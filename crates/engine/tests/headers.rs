@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use stampede_domain::{
-    CancelledBy, ClosedBy, DropDefinition, FactBody, Fingerprint, Grant, KeyDigest, OrderId, Position, Shard,
-    Withdrawal,
+    CancelledBy, ClosedBy, DropDefinition, DropState, FactBody, Fingerprint, Grant, KeyDigest, OrderId, Position,
+    Shard, Tombstone, Withdrawal,
 };
 use stampede_engine::{SCRIPTS, Script};
 
@@ -94,6 +94,7 @@ fn bodies() -> Vec<FactBody> {
     let withdrawal = Withdrawal { order_id, user_id: user_id.clone(), units: 1, by: CancelledBy::Operator };
     let grant = Grant { sku: drop.sku.clone(), user_id, units: 1, unit_price: drop.price, key, fingerprint };
     let window = drop.window;
+    let stone = Tombstone { state: DropState::Ended, window, limit_per_user: 1, total_units: 1, sold_units: 1 };
     let bodies = vec![
         FactBody::Opened { drop: Box::new(drop) },
         FactBody::Started,
@@ -106,12 +107,13 @@ fn bodies() -> Vec<FactBody> {
         FactBody::Granted(grant),
         FactBody::Cancelled(withdrawal.clone()),
         FactBody::Compensated(withdrawal),
+        FactBody::Purged(stone),
     ];
     for body in &bodies {
         match body {
             FactBody::Opened { .. } | FactBody::Started | FactBody::Amended { .. } | FactBody::Paused => {}
             FactBody::Resumed | FactBody::Restocked { .. } | FactBody::Closed { .. } | FactBody::CalledOff => {}
-            FactBody::Granted(_) | FactBody::Cancelled(_) | FactBody::Compensated(_) => {}
+            FactBody::Granted(_) | FactBody::Cancelled(_) | FactBody::Compensated(_) | FactBody::Purged(_) => {}
         }
     }
     bodies

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{api, config, dev, migrate, seed, token, worker};
+use crate::commands::{api, config, dev, migrate, purge, seed, token, worker};
 use crate::config::{CONFIG_VARIABLE, Loaded, Sources, dev_file};
 
 /// How long what still runs in the background may take at the very end.
@@ -66,6 +66,7 @@ enum Command {
     Api(api::Options),
     Worker(worker::Options),
     Migrate(migrate::Options),
+    Purge(purge::Options),
     Seed(seed::Options),
     Token(token::Options),
     Config(config::Options),
@@ -127,6 +128,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Api(options) => api::run(&scope.load(options.flags())?).await,
         Command::Worker(options) => worker::run(&scope.load(options.flags())?).await,
         Command::Migrate(options) => migrate::run(&options, &scope.load(Vec::new())?).await,
+        Command::Purge(options) => purge::run(&options, &scope.load(Vec::new())?).await,
         Command::Seed(options) => seed::run(&options, &scope.load(Vec::new())?).await,
         Command::Token(options) => token::run(&options, &scope.load(Vec::new())?),
         Command::Config(options) => config::run(&options, || scope.load(Vec::new())),

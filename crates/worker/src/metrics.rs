@@ -15,6 +15,8 @@ const LOG_AGE: &str = "stampede_log_oldest_age_seconds";
 const RECOVERIES: &str = "stampede_recoveries_total";
 const FENCED: &str = "stampede_shard_fenced";
 const CLOCK_SKEW: &str = "stampede_redis_clock_skew_seconds";
+const PURGED_DROPS: &str = "stampede_purged_drops_total";
+const HANDED_OVER: &str = "stampede_log_handed_over_entries_total";
 const TIMERS_LATE: &str = "stampede_timer_late_seconds";
 
 /// Tells the recorder what the workers' metrics mean; once per process, after the recorder was installed.
@@ -30,6 +32,12 @@ pub fn describe_metrics() {
     describe_counter!(RECOVERIES, Unit::Count, "Recoveries of a shard, by outcome.");
     describe_gauge!(FENCED, Unit::Count, "1 while a shard waits for its recovery.");
     describe_gauge!(CLOCK_SKEW, Unit::Seconds, "Redis's clock minus this machine's.");
+    describe_counter!(PURGED_DROPS, Unit::Count, "Drops that were purged: only their tombstones are left in Redis.");
+    describe_counter!(
+        HANDED_OVER,
+        Unit::Count,
+        "Pending log entries that a stopping persister left to another one at once."
+    );
     describe_histogram!(TIMERS_LATE, Unit::Seconds, "How late a timer fired.");
 }
 
@@ -67,6 +75,14 @@ pub(crate) fn recovery(outcome: &'static str) {
 
 pub(crate) fn fenced(shard: Shard, fenced: bool) {
     gauge!(FENCED, "shard" => shard.to_string()).set(f64::from(u8::from(fenced)));
+}
+
+pub(crate) fn purged_drop() {
+    counter!(PURGED_DROPS).increment(1);
+}
+
+pub(crate) fn handed_over(entries: u64) {
+    counter!(HANDED_OVER).increment(entries);
 }
 
 pub(crate) fn timer_late(late_ms: i64) {

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rand::RngExt;
@@ -19,6 +19,12 @@ use crate::WorkerSettings;
 use crate::looping::Pause;
 use crate::metrics;
 
+/// How often entries are looked for that others handed over when they stopped, or left behind for too long.
+const CLAIM_POLL: Duration = Duration::from_secs(1);
+
+/// How long handing over may take at the end, should Redis not answer.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
+
 /// One process's persister, for all shards.
 pub struct Persister {
     engine: Engine,
@@ -27,6 +33,7 @@ pub struct Persister {
     consumer: String,
     shards: Vec<ShardState>,
     claimed_at: Instant,
+    looked_again_at: Instant,
 }
 
 /// What the persister remembers of a shard between steps.
@@ -84,7 +91,8 @@ impl Persister {
             .shards()
             .map(|shard| ShardState { shard, draining: Some(LogId::default()), reported: HashSet::new() })
             .collect();
-        Self { engine, archive, settings, consumer, shards, claimed_at: Instant::now() }
+        let now = Instant::now();
+        Self { engine, archive, settings, consumer, shards, claimed_at: now, looked_again_at: now }
     }
 
     /// Moves at most one batch of each shard, all in one go.
@@ -92,7 +100,7 @@ impl Persister {
     /// # Errors
     /// [`PersistError`] if the archive or Redis failed: the same entries come again with the next step.
     pub async fn step(&mut self) -> Result<Persisted, PersistError> {
-        if self.claimed_at.elapsed() >= self.settings.claim_idle {
+        if self.claimed_at.elapsed() >= self.settings.claim_idle.min(CLAIM_POLL) {
             self.claimed_at = Instant::now();
             self.take_over().await?;
         }
@@ -194,9 +202,13 @@ impl Persister {
         Ok((entries, acknowledged_facts))
     }
 
-    /// Takes over what dead consumers left pending, and forgets their names.
+    /// Takes over what other consumers handed over or left pending for too long, and forgets the names of those that are gone.
     async fn take_over(&mut self) -> Result<(), PersistError> {
         let (idle, limit) = (self.settings.claim_idle, self.settings.batch_entries);
+        let look_again = self.looked_again_at.elapsed() >= idle;
+        if look_again {
+            self.looked_again_at = Instant::now();
+        }
         for state in &mut self.shards {
             let claim = match self.engine.claim_idle(state.shard, &self.consumer, idle, limit).await {
                 Ok(claim) => claim,
@@ -207,13 +219,32 @@ impl Persister {
             };
             report_lost(state.shard, &claim.deleted);
             if !claim.entries.is_empty() {
-                tracing::info!(shard = %state.shard, entries = claim.entries.len(), "took over entries of a dead consumer");
+                tracing::info!(shard = %state.shard, entries = claim.entries.len(), "took over entries of another consumer");
             }
-            // Also looks again at what could not be archived before.
-            state.draining = Some(LogId::default());
-            let _ = self.engine.forget_consumers(state.shard, self.settings.forget_idle).await;
+            // Now and then also looks again at what could not be archived before.
+            if look_again || !claim.entries.is_empty() {
+                state.draining = Some(LogId::default());
+            }
+            if look_again {
+                let _ = self.engine.forget_consumers(state.shard, self.settings.forget_idle).await;
+            }
         }
         Ok(())
+    }
+
+    /// Leaves what is pending under our name to whoever claims next, at once: we will not read any more. What cannot be
+    /// handed over now is claimed after its time, like a dead consumer's.
+    async fn hand_over(&self) {
+        for shard in self.engine.shards() {
+            match self.engine.hand_over(shard, &self.consumer).await {
+                Ok(0) => {}
+                Ok(entries) => {
+                    metrics::handed_over(entries);
+                    tracing::info!(%shard, entries, "handed entries over to another persister");
+                }
+                Err(error) => tracing::debug!(%shard, %error, "entries could not be handed over"),
+            }
+        }
     }
 
     async fn observe(&self) {
@@ -287,8 +318,25 @@ fn is_archived(entry_epoch: Epoch, number: u64, epoch: Epoch, closings: &[Closin
     })
 }
 
-/// Steps until the shutdown, then until nothing is left or the limit for draining has passed.
+/// Steps until the shutdown, then until nothing is left, a step fails, or the limit for draining has passed. What is left is
+/// handed over.
 pub(crate) async fn run(mut persister: Persister, shutdown: CancellationToken) {
+    let limit = persister.settings.drain_limit;
+    let too_late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(limit).await;
+    };
+    // A step may be cut off anywhere: what it has read stays pending, and what it has archived is recognised.
+    tokio::select! {
+        () = step_and_drain(&mut persister, &shutdown) => {}
+        () = too_late => tracing::info!("stopped before the log was empty; another persister goes on"),
+    }
+    if tokio::time::timeout(HAND_OVER_LIMIT, persister.hand_over()).await.is_err() {
+        tracing::info!("Redis does not answer; what is pending is taken over later");
+    }
+}
+
+async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken) {
     let settings = persister.settings.clone();
     let mut idle = Pause::new(settings.poll_min, settings.poll_max);
     let mut failing = Pause::new(settings.poll_max, settings.backoff_max);
@@ -300,13 +348,13 @@ pub(crate) async fn run(mut persister: Persister, shutdown: CancellationToken) {
                 if persisted.entries > 0 {
                     idle.reset();
                 }
-                idle.wait(&shutdown).await
+                idle.wait(shutdown).await
             }
             // Another worker sets the shard up, or recovers it.
-            Err(PersistError::Engine(EngineError::ShardRecovering)) => idle.wait(&shutdown).await,
+            Err(PersistError::Engine(EngineError::ShardRecovering)) => idle.wait(shutdown).await,
             Err(error) => {
                 tracing::warn!(%error, "the persister will try again");
-                failing.wait(&shutdown).await
+                failing.wait(shutdown).await
             }
         };
         if observed_at.elapsed().as_secs() >= 1 {
@@ -317,10 +365,7 @@ pub(crate) async fn run(mut persister: Persister, shutdown: CancellationToken) {
             break;
         }
     }
-    let drain = async { while !matches!(persister.step().await, Ok(Persisted { entries: 0, .. }) | Err(_)) {} };
-    if tokio::time::timeout(settings.drain_limit, drain).await.is_err() {
-        tracing::info!("stopped before the log was empty; another persister goes on");
-    }
+    while !matches!(persister.step().await, Ok(Persisted { entries: 0, .. }) | Err(_)) {}
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub struct WorkerSettings {
     /// The longest, when nothing happens.
     pub poll_max: Duration,
     /// How long an entry must have been pending before another process's persister takes it over. Longer than an archive
-    /// takes for a batch.
+    /// takes for a batch. What a persister hands over when it stops is taken over at once.
     pub claim_idle: Duration,
     /// How long a consumer without pending entries must have been idle before its name is forgotten.
     pub forget_idle: Duration,
@@ -27,6 +27,8 @@ pub struct WorkerSettings {
     pub timer_poll: Duration,
     /// How old a drop must be that is not opened yet before a worker opens it in the place of a process that died.
     pub open_after: Duration,
+    /// How long a drop that is over stays in Redis with the records of its users before it is purged.
+    pub purge_after: Duration,
     /// The longest pause after a failure; pauses double up to it, with jitter.
     pub backoff_max: Duration,
     /// How long the persister may go on after a stop was asked for.
@@ -46,6 +48,7 @@ impl Default for WorkerSettings {
             takeover_after: Duration::from_secs(5),
             timer_poll: Duration::from_millis(200),
             open_after: Duration::from_secs(5),
+            purge_after: Duration::from_secs(7 * 86_400),
             backoff_max: Duration::from_secs(5),
             drain_limit: Duration::from_secs(5),
         }

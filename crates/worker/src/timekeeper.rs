@@ -1,15 +1,16 @@
 //! The timekeeper: fires what is due.
 //!
 //! Windows are judged by the clock inside each script, so a late timekeeper sells nothing outside a window. It writes
-//! starts and ends down, so that a drop's version and the archive tell of them, and cancels the orders of drops that were
-//! called off.
+//! starts and ends down, so that a drop's version and the archive tell of them, cancels the orders of drops that were
+//! called off, and purges drops that have been over for long enough.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stampede_archive::Archive;
 use stampede_domain::{ClosedBy, DropId};
-use stampede_engine::{DropChange, DropChangeOutcome, Engine, EngineError, TimerKind};
+use stampede_engine::{DropChange, DropChangeOutcome, Engine, EngineError, PurgeOutcome, PurgeTerms, TimerKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerSettings;
@@ -19,6 +20,9 @@ use crate::withdrawer::{WithdrawError, Withdrawer, Withdrawn};
 
 /// Timers of one shard that one step deals with.
 const TIMERS_AT_ONCE: u32 = 100;
+
+/// The pause before a drop is looked at again that cannot be purged yet, such as one that is not wholly archived.
+const PURGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// One process's timekeeper, for all shards.
 pub struct Timekeeper {
@@ -53,7 +57,7 @@ impl Timekeeper {
             for timer in due {
                 match self.fire(&timer.kind).await {
                     Ok(did) => {
-                        if did && !matches!(timer.kind, TimerKind::Withdraw(_)) {
+                        if did && matches!(timer.kind, TimerKind::Start(_) | TimerKind::End(_)) {
                             metrics::timer_late(timer.now.as_ms() - timer.due_at.as_ms());
                         }
                         fired += usize::from(did);
@@ -72,12 +76,25 @@ impl Timekeeper {
         let outcome = match timer {
             TimerKind::Start(id) => self.engine.change_drop(id, &DropChange::Start).await?,
             TimerKind::End(id) => self.engine.change_drop(id, &DropChange::Close(ClosedBy::Clock)).await?,
-            TimerKind::Withdraw(id) => return self.withdraw(id, timer).await,
+            TimerKind::Withdraw(id) => return self.withdraw(id).await,
+            TimerKind::Purge(id) => return self.purge(id).await,
         };
         Ok(matches!(outcome, DropChangeOutcome::Changed(_)))
     }
 
-    async fn withdraw(&mut self, id: &DropId, timer: &TimerKind) -> Result<bool, WithdrawError> {
+    /// A drop that may not be purged yet is due again later.
+    async fn purge(&self, id: &DropId) -> Result<bool, WithdrawError> {
+        let terms = PurgeTerms { keep_for: self.settings.purge_after, look_again: Some(PURGE_PAUSE) };
+        let outcome = self.engine.purge_drop(id, terms).await?;
+        let purged = matches!(outcome, PurgeOutcome::Purged(_));
+        if purged {
+            metrics::purged_drop();
+            tracing::info!(drop = %id, "purged: the archive alone knows its orders from now on");
+        }
+        Ok(purged)
+    }
+
+    async fn withdraw(&mut self, id: &DropId) -> Result<bool, WithdrawError> {
         let (engine, archive) = (self.engine.clone(), Arc::clone(&self.archive));
         let withdrawer =
             self.withdrawers.entry(id.clone()).or_insert_with(|| Withdrawer::new(engine, archive, id.clone()));
@@ -85,7 +102,6 @@ impl Timekeeper {
             Withdrawn::Some(_) => Ok(true),
             Withdrawn::All => {
                 self.withdrawers.remove(id);
-                self.engine.remove_timer(self.engine.shard_of(id), timer).await?;
                 Ok(true)
             }
         }

@@ -121,7 +121,8 @@ async fn change(state: &ApiState, id: &DropId, change: DropChange) -> Result<Res
     let live = match state.engine().change_drop(id, &change).await? {
         DropChangeOutcome::Changed(live) | DropChangeOutcome::Unchanged(live) => live,
         DropChangeOutcome::InvalidTransition(live) => {
-            let (word, phase) = (verb(&change), live.phase().as_str());
+            let word = verb(&change);
+            let phase = if live.purged { "purged" } else { live.phase().as_str() };
             return Err(Problem::InvalidTransition(format!("A drop that is {phase} cannot be {word}.")));
         }
         DropChangeOutcome::KeyReused => return Err(Problem::IdempotencyKeyReused),

@@ -3,10 +3,10 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use stampede_domain::{CancelledBy, GrantState, OrderId, OrderStatus};
+use stampede_domain::{CancelledBy, GrantState, Order, OrderId, OrderStatus};
 use stampede_engine::{Cancellation, OrderRef};
 
-use super::read::find;
+use super::read::{archived, find};
 use super::view::{OrderView, answer};
 use crate::auth::Caller;
 use crate::extract::PathId;
@@ -35,6 +35,12 @@ pub(crate) async fn cancel_order(
     order.status = match state.engine().cancel_order(&asked, by).await? {
         Cancellation::Cancelled | Cancellation::Already(GrantState::Cancelled) => OrderStatus::Cancelled,
         Cancellation::Already(GrantState::Compensated) => OrderStatus::Compensated,
+        Cancellation::Purged => {
+            return match archived(&state, &order).await?.status {
+                OrderStatus::Confirmed => Err(Problem::CancellationClosed),
+                status => answer(StatusCode::OK, &Order { status, ..order }),
+            };
+        }
         Cancellation::Closed => return Err(Problem::CancellationClosed),
         Cancellation::Already(GrantState::Confirmed) | Cancellation::Unknown => {
             tracing::warn!(order = %id, drop = %order.drop_id, "an order is missing in its user's record");

@@ -11,6 +11,7 @@ use stampede_archive::OrderFilter;
 use stampede_domain::{DropId, Order, OrderId, Shard, UserDigest, UserId};
 use stampede_engine::UserGrants;
 
+use super::read::archived;
 use super::view::OrderView;
 use crate::auth::Caller;
 use crate::extract::{Page, Query, encode_cursor};
@@ -128,17 +129,24 @@ async fn settle(state: &ApiState, orders: &mut [Order], unsettled: &[(Shard, Dro
     let open = orders.iter().filter(|order| unsettled.contains(&order.drop_id));
     let asked: HashSet<_> =
         open.map(|order| (order.id.shard(), order.drop_id.clone(), UserDigest::of(&order.user_id))).collect();
-    let mut statuses = HashMap::new();
-    for UserGrants { drop_id, user, grants } in user_grants(state, asked.into_iter().collect()).await? {
+    let (mut statuses, mut buried) = (HashMap::new(), HashSet::new());
+    for UserGrants { drop_id, user, purged, grants } in user_grants(state, asked.into_iter().collect()).await? {
+        if purged {
+            buried.insert(drop_id.clone());
+        }
         let shard = state.engine().shard_of(&drop_id);
         for record in grants.iter().flat_map(|(_, records)| records) {
             statuses.insert(record.order_id(shard, &drop_id, user), record.state);
         }
     }
-    for order in orders {
+    for order in orders.iter_mut() {
         if let Some(state) = statuses.get(&order.id) {
             order.status = (*state).into();
         }
+    }
+    // Purged meanwhile: the archive was read before, when it may not have had all of it.
+    for order in orders.iter_mut().filter(|order| buried.contains(&order.drop_id)) {
+        *order = archived(state, order).await?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use stampede_domain::{IdempotencyKey, Money, Order};
-use stampede_engine::{Decision, OrderRequest, Refusal};
+use stampede_engine::{Decision, OrderRequest, PurgedRequest, Refusal};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -96,7 +96,29 @@ async fn decide(
     // From here on the order may be granted even if nobody waits for it any more.
     let deciding = timeout(left, state.engine().place_order(request, patience(left))).await;
     let decision = deciding.map_err(|_| Problem::OutcomeUnknown)??;
-    map(state, decision)
+    match decision {
+        Decision::Granted(order) => confirmed(state, &order, OrderOutcome::Granted),
+        Decision::Replayed(order) => confirmed(state, &order, OrderOutcome::Replayed),
+        Decision::Refused(refusal) => Err(problem(refusal)),
+        Decision::Purged(asked) => {
+            let left = limit.saturating_sub(started.elapsed());
+            let replaying = timeout(left, replay(state, &asked)).await;
+            replaying
+                .map_err(|_| Problem::Unavailable("The drop's orders are archived, and the archive took too long"))?
+        }
+    }
+}
+
+/// A request on a drop that was purged: it sells no more, but what was granted stays granted.
+async fn replay(state: &ApiState, asked: &PurgedRequest) -> Result<Response, Problem> {
+    let PurgedRequest { drop_id, user_id, key, phase, window, .. } = asked;
+    match state.archive().order_of_key(drop_id, user_id, *key).await? {
+        Some((archived, fingerprint)) if fingerprint == asked.fingerprint => {
+            confirmed(state, &archived.order, OrderOutcome::Replayed)
+        }
+        Some(_) => Err(Problem::IdempotencyKeyReused),
+        None => Err(Problem::SaleNotActive { phase: *phase, window: *window }),
+    }
 }
 
 /// How long a recovery or a full queue is waited for: not so long that no time is left to say how it went.
@@ -130,13 +152,8 @@ fn units(asked: Option<u64>, most: u16) -> Result<u16, FieldError> {
     units.ok_or_else(|| FieldError::new("/quantity", format!("a number from 1 to {most}")))
 }
 
-fn map(state: &ApiState, decision: Decision) -> Result<Response, Problem> {
-    let problem = match decision {
-        Decision::Granted(order) => return confirmed(state, &order, OrderOutcome::Granted),
-        Decision::Replayed(order) => return confirmed(state, &order, OrderOutcome::Replayed),
-        Decision::Refused(refusal) => refusal,
-    };
-    Err(match problem {
+const fn problem(refusal: Refusal) -> Problem {
+    match refusal {
         Refusal::KeyReused => Problem::IdempotencyKeyReused,
         Refusal::NotActive { phase, window } => Problem::SaleNotActive { phase, window },
         Refusal::PriceChanged { unit_price, total_price } => Problem::PriceChanged { unit_price, total_price },
@@ -144,7 +161,7 @@ fn map(state: &ApiState, decision: Decision) -> Result<Response, Problem> {
         Refusal::SoldOut => Problem::SoldOut,
         Refusal::InsufficientStock { available } => Problem::InsufficientStock { available },
         Refusal::ArchiveBehind => Problem::ArchiveBehind,
-    })
+    }
 }
 
 fn confirmed(state: &ApiState, order: &Order, outcome: OrderOutcome) -> Result<Response, Problem> {

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use stampede_domain::{Order, OrderId, UserDigest};
+use stampede_engine::UserGrants;
 
 use super::view::{OrderView, answer};
 use crate::auth::Caller;
@@ -61,13 +62,23 @@ async fn logged(state: &ApiState, id: OrderId) -> Result<Option<Order>, Problem>
     Ok(fact.and_then(|fact| fact.order()).filter(|order| order.id == id))
 }
 
+/// The order of a drop that was purged, as the archive has it now: it had all of it by then, but perhaps not yet when the
+/// order was looked for.
+pub(super) async fn archived(state: &ApiState, order: &Order) -> Result<Order, Problem> {
+    Ok(state.archive().order(order.id).await?.ok_or(NO_SUCH_ORDER)?.order)
+}
+
 /// Gives the order the status that its user's record says: until a drop is purged, that is the one that counts.
 async fn settle(state: &ApiState, order: &mut Order) -> Result<(), Problem> {
     let (shard, user) = (order.id.shard(), UserDigest::of(&order.user_id));
     let asked = [(order.drop_id.clone(), user)];
     let found = state.engine().user_grants(shard, &asked).await.map_err(Problem::of_read)?;
     // A drop that is not in the hot state any more has nothing that the archive lacks.
-    let Some((_, records)) = found.into_iter().next().and_then(|grants| grants.grants) else { return Ok(()) };
+    let Some(UserGrants { purged, grants: Some((_, records)), .. }) = found.into_iter().next() else { return Ok(()) };
+    if purged {
+        *order = archived(state, order).await?;
+        return Ok(());
+    }
     match records.iter().find(|record| record.order_id(shard, &order.drop_id, user) == order.id) {
         Some(record) => order.status = record.state.into(),
         None => tracing::warn!(order = %order.id, drop = %order.drop_id, "an order is missing in its user's record"),

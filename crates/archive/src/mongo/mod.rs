@@ -17,7 +17,8 @@ mod windows;
 
 use async_trait::async_trait;
 use stampede_domain::{
-    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, LogId, OrderId, Product, Shard, Sku, Timestamp, Window,
+    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, Fingerprint, KeyDigest, LogId, OrderId, Product, Shard,
+    Sku, Timestamp, UserId, Window,
 };
 
 use crate::{
@@ -138,6 +139,15 @@ impl Archive for MongoArchive {
         limit: usize,
     ) -> Result<Vec<ArchivedOrder>, ArchiveError> {
         in_time(orders::page(&self.collections, filter, before, limit)).await
+    }
+
+    async fn order_of_key(
+        &self,
+        drop_id: &DropId,
+        user_id: &UserId,
+        key: KeyDigest,
+    ) -> Result<Option<(ArchivedOrder, Fingerprint)>, ArchiveError> {
+        in_time(orders::of_key(&self.collections, drop_id, user_id, key)).await
     }
 
     async fn facts(

@@ -1,7 +1,7 @@
 //! Orders, folded from the facts that count.
 
 use mongodb::bson::{Bson, doc};
-use stampede_domain::{Fact, OrderId};
+use stampede_domain::{DropId, Fact, Fingerprint, KeyDigest, OrderId, UserId};
 
 use super::client::Collections;
 use super::documents::{collect, limit as to_limit, uuid};
@@ -44,6 +44,29 @@ pub(super) async fn page(
     }
     fold_status(collections, &mut orders, &mut closings).await?;
     Ok(orders)
+}
+
+pub(super) async fn of_key(
+    collections: &Collections,
+    drop_id: &DropId,
+    user_id: &UserId,
+    key: KeyDigest,
+) -> Result<Option<(ArchivedOrder, Fingerprint)>, ArchiveError> {
+    // The index of users' orders finds the few of this one.
+    let query = doc! {
+        "kind": GRANTED,
+        "user_id": user_id.as_str(),
+        "drop_id": drop_id.as_str(),
+        "key_digest": key.to_string(),
+    };
+    let mut facts = collect(collections.facts.find(query), read).await?;
+    let mut closings = Closings::default();
+    learn(collections, &facts, &mut closings).await?;
+    facts.retain(|fact| closings.count(fact));
+    let fingerprint = fold::fingerprint(&facts);
+    let mut orders = fold::confirmed(facts);
+    fold_status(collections, &mut orders, &mut closings).await?;
+    Ok(orders.pop().zip(fingerprint))
 }
 
 async fn grants(

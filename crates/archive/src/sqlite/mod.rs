@@ -19,7 +19,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use stampede_domain::{
-    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, LogId, OrderId, Product, Shard, Sku, Timestamp, Window,
+    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, Fingerprint, KeyDigest, LogId, OrderId, Product, Shard,
+    Sku, Timestamp, UserId, Window,
 };
 
 use crate::{
@@ -152,6 +153,16 @@ impl Archive for SqliteArchive {
     ) -> Result<Vec<ArchivedOrder>, ArchiveError> {
         let filter = filter.clone();
         self.connections.read(move |db| orders::page(db, &filter, before, limit)).await
+    }
+
+    async fn order_of_key(
+        &self,
+        drop_id: &DropId,
+        user_id: &UserId,
+        key: KeyDigest,
+    ) -> Result<Option<(ArchivedOrder, Fingerprint)>, ArchiveError> {
+        let (drop_id, user_id) = (drop_id.clone(), user_id.clone());
+        self.connections.read(move |db| orders::of_key(db, &drop_id, &user_id, key)).await
     }
 
     async fn facts(

@@ -1,13 +1,13 @@
 //! Orders, folded from the facts that count.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
-use stampede_domain::{Fact, OrderId};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use stampede_domain::{DropId, Fact, Fingerprint, KeyDigest, OrderId, UserId};
 
 use super::columns::sql_limit;
 use super::epochs;
 use super::fact_rows::{self, COLUMNS};
-use super::user_orders;
+use super::user_orders::OF_USER;
 use crate::fold::{self, Closings};
 use crate::{ArchiveError, ArchivedOrder, OrderFilter};
 
@@ -44,6 +44,27 @@ pub(super) fn page(
     Ok(orders)
 }
 
+pub(super) fn of_key(
+    db: &Connection,
+    drop_id: &DropId,
+    user_id: &UserId,
+    key: KeyDigest,
+) -> Result<Option<(ArchivedOrder, Fingerprint)>, ArchiveError> {
+    // As in a list of a user's orders in a drop: the few orders of the user are looked up.
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM facts WHERE user_id IS NOT NULL AND {OF_USER} AND +drop_id = ?2 AND key_digest = ?3"
+    ))?;
+    let found = select.query_map(params![user_id.as_str(), drop_id.as_str(), &key.0[..]], fact_rows::read)?;
+    let mut facts = found.collect::<Result<Vec<Fact>, _>>()?;
+    let mut closings = Closings::default();
+    learn(db, &facts, &mut closings)?;
+    facts.retain(|fact| closings.count(fact));
+    let fingerprint = fold::fingerprint(&facts);
+    let mut orders = fold::confirmed(facts);
+    fold_status(db, &mut orders, &mut closings)?;
+    Ok(orders.pop().zip(fingerprint))
+}
+
 fn grants(
     db: &Connection,
     filter: &OrderFilter,
@@ -54,7 +75,7 @@ fn grants(
     let mut sql = format!("SELECT {COLUMNS} FROM facts WHERE user_id IS NOT NULL");
     let mut arguments: Vec<Value> = Vec::new();
     if let Some(user_id) = &filter.user_id {
-        sql = format!("{sql} AND {}", user_orders::OF_USER);
+        sql = format!("{sql} AND {OF_USER}");
         arguments.push(user_id.as_str().to_owned().into());
     }
     if let Some(drop_id) = &filter.drop_id {

@@ -3,7 +3,8 @@
 use futures_util::future::try_join_all;
 use stampede_archive::{Archive, FactRange, Refusal, RefusalReason};
 use stampede_domain::{
-    CancelledBy, ClosedBy, Durability, Epoch, Fact, FactBody, FactId, KeyDigest, LogId, OrderStatus, Position,
+    CancelledBy, ClosedBy, DropState, Durability, Epoch, Fact, FactBody, FactId, KeyDigest, LogId, OrderStatus,
+    Position, Tombstone,
 };
 
 use crate::data::{Place, cancellation, drop_of, fact, grant, order_id, shard, window, withdrawal};
@@ -99,6 +100,13 @@ pub async fn every_kind_of_fact_comes_back_as_it_went_in(archive: &dyn Archive) 
         FactBody::CalledOff,
         FactBody::Cancelled(withdrawal(&granted)),
         FactBody::Compensated(operators),
+        FactBody::Purged(Tombstone {
+            state: DropState::Cancelled,
+            window: window(5, Some(7)),
+            limit_per_user: 1_000,
+            total_units: 1_000_000_000_000,
+            sold_units: 1,
+        }),
     ];
     let mut facts = vec![granted];
     facts.extend((2..).zip(bodies).map(|(number, body)| fact(Place(3, 2, number, 0), body)));

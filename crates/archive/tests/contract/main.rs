@@ -87,7 +87,8 @@ contract! {
         a_page_of_orders_is_filled_past_those_that_do_not_count,
         orders_are_listed_newest_first_page_by_page,
         orders_of_a_user_and_a_drop_are_those_of_both,
-        user_ids_are_taken_literally;
+        user_ids_are_taken_literally,
+        an_order_is_found_by_the_key_that_it_was_granted_under;
     epochs:
         an_epoch_that_was_never_raised_is_0,
         epochs_raised_at_once_rise_by_one_each,

@@ -1,7 +1,7 @@
 //! Orders, folded from the facts that count.
 
 use stampede_archive::{Archive, ArchivedOrder, OrderFilter};
-use stampede_domain::{Closing, Epoch, Fact, FactBody, OrderId, OrderStatus};
+use stampede_domain::{Closing, Epoch, Fact, FactBody, KeyDigest, OrderId, OrderStatus};
 
 use crate::data::{Place, cancellation, fact, grant, id, order_id, shard, withdrawal};
 
@@ -155,4 +155,37 @@ pub async fn user_ids_are_taken_literally(archive: &dyn Archive) {
         assert_eq!(listed.iter().map(|archived| archived.order.id).collect::<Vec<_>>(), [order_id(granted)]);
         assert_eq!(listed[0].order.user_id.as_str(), *user);
     }
+}
+
+pub async fn an_order_is_found_by_the_key_that_it_was_granted_under(archive: &dyn Archive) {
+    let (granted, other) = (grant(Place(1, 1, 3, 0), "ann"), grant(Place(1, 1, 4, 0), "ann"));
+    let FactBody::Granted(first) = &granted.body else { panic!("a grant") };
+    // The same key of another user, and of the same user in another drop, are other keys.
+    let mut of_bob = grant(Place(1, 1, 5, 0), "bob");
+    let FactBody::Granted(bobs) = &mut of_bob.body else { panic!("a grant") };
+    bobs.key = first.key;
+    let mut elsewhere = Fact { drop_id: id("other"), ..grant(Place(1, 1, 6, 0), "ann") };
+    let FactBody::Granted(there) = &mut elsewhere.body else { panic!("a grant") };
+    there.key = first.key;
+    // One that does not count has the key as well: an epoch was cut off and the request came again.
+    let mut orphan = grant(Place(1, 1, 11, 0), "ann");
+    let FactBody::Granted(cut_off) = &mut orphan.body else { panic!("a grant") };
+    cut_off.key = first.key;
+    insert(archive, &[granted.clone(), other, of_bob.clone(), elsewhere.clone(), orphan]).await;
+    close_epoch_2(archive).await;
+
+    let found =
+        async |drop_id: &str, user: &str, key| archive.order_of_key(&id(drop_id), &id(user), key).await.expect("read");
+    let (archived, fingerprint) = found("demo", "ann", first.key).await.expect("it is there");
+    assert_eq!((archived.order.id, fingerprint), (order_id(&granted), first.fingerprint));
+    assert_eq!(archived.order.status, OrderStatus::Confirmed);
+    let ids = async |drop_id, user| found(drop_id, user, first.key).await.map(|(archived, _)| archived.order.id);
+    assert_eq!(ids("demo", "bob").await, Some(order_id(&of_bob)));
+    assert_eq!(ids("other", "ann").await, Some(order_id(&elsewhere)));
+    assert_eq!(ids("other", "bob").await, None);
+    assert_eq!(found("demo", "ann", KeyDigest([7; 8])).await, None);
+
+    insert(archive, &[cancellation(Place(1, 2, 13, 0), &granted)]).await;
+    let (archived, _) = found("demo", "ann", first.key).await.expect("it is there");
+    assert_eq!(archived.order.status, OrderStatus::Cancelled);
 }

@@ -11,7 +11,7 @@ use stampede_domain::{
 use super::{RecoveryGuard, drop_keys, number_arg};
 use crate::call::Call;
 use crate::engine::Engine;
-use crate::sale::{terms_args, time_arg};
+use crate::sale::{figures_args, terms_args, time_arg};
 use crate::{EngineError, scripts};
 
 /// What `recovery/apply` decides.
@@ -31,6 +31,19 @@ pub struct HistoryChunk<'a> {
     pub create: Vec<&'a DropDefinition>,
     /// The facts.
     pub facts: &'a [Fact],
+    /// Drops that are purged by the entry of this number, in this chunk or a later one: of those no earlier fact is applied,
+    /// as nothing but their tombstones stays.
+    pub purges: Option<&'a Purges>,
+}
+
+/// Drops, and the numbers of the entries that purge them.
+pub type Purges = HashMap<DropId, u64>;
+
+impl HistoryChunk<'_> {
+    /// Whether a purge makes this fact needless.
+    pub fn is_purged(purges: &Purges, fact: &Fact) -> bool {
+        purges.get(&fact.drop_id).is_some_and(|number| fact.number < *number)
+    }
 }
 
 impl Engine {
@@ -50,7 +63,9 @@ impl Engine {
             changes.push("create", &definition.id, terms_args(definition));
         }
         let mut versions: HashMap<&DropId, Version> = HashMap::new();
-        for fact in chunk.facts {
+        let purges = chunk.purges;
+        let stay = |fact: &&Fact| !purges.is_some_and(|purges| HistoryChunk::is_purged(purges, fact));
+        for fact in chunk.facts.iter().filter(stay) {
             changes.add(fact);
             versions.insert(&fact.drop_id, Version::new(fact.epoch, fact.number));
         }
@@ -109,8 +124,8 @@ impl Changes {
             }
             FactBody::Paused => self.push_state(id, DropState::Paused),
             FactBody::Resumed => self.push_state(id, DropState::Open),
-            FactBody::Closed { .. } => self.push_state(id, DropState::Ended),
-            FactBody::CalledOff => self.push_state(id, DropState::Cancelled),
+            FactBody::Closed { .. } => self.push_over(fact, DropState::Ended),
+            FactBody::CalledOff => self.push_over(fact, DropState::Cancelled),
             FactBody::Restocked { key, units } => {
                 self.push("restock", id, [Value::from(key.to_string()), Value::from(i64::from(*units))]);
             }
@@ -129,11 +144,17 @@ impl Changes {
             }
             FactBody::Cancelled(withdrawal) => self.push_withdrawal(id, withdrawal, 1),
             FactBody::Compensated(withdrawal) => self.push_withdrawal(id, withdrawal, 2),
+            FactBody::Purged(stone) => self.push("purge", id, figures_args(stone)),
         }
     }
 
     fn push_state(&mut self, id: &DropId, state: DropState) {
-        self.push("state", id, [Value::from(state.as_str())]);
+        self.push("state", id, [Value::from(state.as_str()), Value::from("")]);
+    }
+
+    fn push_over(&mut self, fact: &Fact, state: DropState) {
+        let over_ms = number_arg(fact.position.log_id.ms);
+        self.push("state", &fact.drop_id, [Value::from(state.as_str()), over_ms]);
     }
 
     fn push_withdrawal(&mut self, id: &DropId, withdrawal: &stampede_domain::Withdrawal, state: i64) {

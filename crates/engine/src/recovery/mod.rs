@@ -16,7 +16,7 @@ use crate::scripts;
 
 #[cfg(test)]
 pub(crate) use apply::APPLY;
-pub use apply::HistoryChunk;
+pub use apply::{HistoryChunk, Purges};
 pub use damage::DamageCheck;
 
 /// What `recovery/begin` decides.

@@ -16,6 +16,7 @@ pub(crate) enum Cancelling {
     Cancelled,
     Already,
     Closed,
+    Purged,
     Unknown,
 }
 
@@ -25,6 +26,7 @@ pub(crate) static CANCEL: Call<Cancelling> = Call::settled(
         ("cancelled", Cancelling::Cancelled),
         ("already", Cancelling::Already),
         ("closed", Cancelling::Closed),
+        ("purged", Cancelling::Purged),
         ("unknown", Cancelling::Unknown),
     ],
 );
@@ -69,6 +71,7 @@ impl Engine {
                 _ => Err(settled.fields.malformed("a grant's state").into()),
             },
             Cancelling::Closed => Ok(Cancellation::Closed),
+            Cancelling::Purged => Ok(Cancellation::Purged),
             Cancelling::Unknown => Ok(Cancellation::Unknown),
         }
     }

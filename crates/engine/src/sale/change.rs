@@ -41,7 +41,7 @@ static START: Call<Changing> = Call::settled(&scripts::SALE_START, &[CHANGED, UN
 static PAUSE: Call<Changing> = Call::settled(&scripts::SALE_PAUSE, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
 static RESUME: Call<Changing> = Call::settled(&scripts::SALE_RESUME, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
 static CLOSE: Call<Changing> = Call::settled(&scripts::SALE_CLOSE, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
-static CALL_OFF: Call<Changing> = Call::settled(&scripts::SALE_CALL_OFF, &[CHANGED, UNCHANGED]);
+static CALL_OFF: Call<Changing> = Call::settled(&scripts::SALE_CALL_OFF, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
 static RESTOCK: Call<Changing> =
     Call::settled(&scripts::SALE_RESTOCK, &[CHANGED, UNCHANGED, INVALID_TRANSITION, KEY_REUSED, TOO_MANY]);
 static AMEND: Call<Changing> =

@@ -7,7 +7,7 @@ use stampede_domain::{
     MAX_GROUP_DROPS, Order, Phase, Position, Shard, Timestamp, UserDigest, Window,
 };
 
-use super::{Decision, DropTerms, OrderRequest, Refusal, order_from_record};
+use super::{Decision, DropTerms, OrderRequest, PurgedRequest, Refusal, order_from_record};
 use crate::EngineError;
 use crate::keys::Keys;
 use crate::redis::Fields;
@@ -176,12 +176,9 @@ impl Results<'_> {
             b'g' => return Ok(Ok(Decision::Granted(self.granted(call, index)))),
             b'r' => return self.replayed(call).map(Ok),
             b'x' => return Ok(Err(EngineError::ShardRecovering)),
+            b'u' => return self.purged(call, state, window).map(Ok),
             b'k' => Refusal::KeyReused,
-            b'p' => {
-                let state = state.ok_or_else(|| malformed("a drop's state"))?;
-                // Stock plays no part in this refusal.
-                Refusal::NotActive { phase: Phase::of(state, window, 1, self.log_id.time()), window: *window }
-            }
+            b'p' => Refusal::NotActive { phase: self.phase(state, window)?, window: *window },
             b'c' => Refusal::PriceChanged {
                 unit_price: request.drop.unit_price,
                 total_price: request.drop.unit_price.times(u32::from(request.units)),
@@ -213,6 +210,23 @@ impl Results<'_> {
         let order = order_from_record(self.shard, &request.drop, call.user, &request.user_id, &record);
         let by_lost_call = self.lost_from.is_some_and(|from| record.position.log_id >= from);
         Ok(if by_lost_call { Decision::Granted(order) } else { Decision::Replayed(order) })
+    }
+
+    fn purged(&self, call: &GrantCall, state: Option<DropState>, window: &Window) -> Result<Decision, EngineError> {
+        Ok(Decision::Purged(Box::new(PurgedRequest {
+            drop_id: call.request.drop.id.clone(),
+            user_id: call.request.user_id.clone(),
+            key: call.key,
+            fingerprint: call.fingerprint,
+            phase: self.phase(state, window)?,
+            window: *window,
+        })))
+    }
+
+    /// The phase of a drop that does not sell: stock plays no part in it.
+    fn phase(&self, state: Option<DropState>, window: &Window) -> Result<Phase, EngineError> {
+        let state = state.ok_or_else(|| malformed("a drop's state"))?;
+        Ok(Phase::of(state, window, 1, self.log_id.time()))
     }
 
     fn number(&mut self) -> Result<u32, EngineError> {

@@ -4,6 +4,7 @@ mod cancel;
 mod change;
 mod grant;
 mod open;
+mod purge;
 mod read;
 #[cfg(test)]
 mod untrusted;
@@ -12,8 +13,8 @@ mod withdraw;
 use std::sync::Arc;
 
 use stampede_domain::{
-    ClosedBy, DropId, DropState, GrantRecord, IdempotencyKey, KeyDigest, Money, Order, OrderId, Phase, Sku, Timestamp,
-    UserDigest, UserId, Version, Window,
+    ClosedBy, DropId, DropState, Fingerprint, GrantRecord, IdempotencyKey, KeyDigest, Money, Order, OrderId, Phase,
+    Sku, Timestamp, UserDigest, UserId, Version, Window,
 };
 
 #[cfg(test)]
@@ -21,12 +22,15 @@ pub(crate) use {
     cancel::CANCEL,
     change::CHANGES,
     open::OPEN,
+    purge::PURGE,
     read::{READ, READ_UNSETTLED, READ_USERS},
-    withdraw::SCAN_USERS,
+    withdraw::{SCAN_USERS, WITHDRAWN},
 };
 
 pub(crate) use grant::{GrantCall, GroupCall, decode_grant_reply, index_of};
 pub(crate) use open::{terms_args, time_arg};
+pub(crate) use purge::figures_args;
+pub use purge::{PurgeOutcome, PurgeRefusal, PurgeTerms};
 pub use withdraw::UsersPiece;
 
 /// What an order needs to know of its drop; shared by all orders of a drop, as it never changes.
@@ -64,6 +68,25 @@ pub enum Decision {
     Replayed(Order),
     /// It is not granted.
     Refused(Refusal),
+    /// The drop was purged: it grants nothing any more, and whether this was granted before the archive knows.
+    Purged(Box<PurgedRequest>),
+}
+
+/// A request on a drop that was purged, as the archive is to be asked about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PurgedRequest {
+    /// The drop.
+    pub drop_id: DropId,
+    /// Who asks.
+    pub user_id: UserId,
+    /// The digest of the request's key.
+    pub key: KeyDigest,
+    /// The fingerprint of the request.
+    pub fingerprint: Fingerprint,
+    /// How the drop ended.
+    pub phase: Phase,
+    /// Its window.
+    pub window: Window,
 }
 
 /// Why an order is not granted. Not kept: the same key may be granted later.
@@ -132,6 +155,8 @@ pub struct LiveDrop {
     pub sold_units: u64,
     /// How often it has changed.
     pub version: Version,
+    /// Whether it was purged: its users' records are gone, and the archive alone knows its orders.
+    pub purged: bool,
     /// The shard's clock when this was read, or when the change took place.
     pub as_of: Timestamp,
 }
@@ -247,6 +272,8 @@ pub enum Cancellation {
     Already(stampede_domain::GrantState),
     /// Its owner may not cancel it any more: too late, or too many cancellations.
     Closed,
+    /// Its drop was purged: the archive knows what became of it, and nothing changes that any more.
+    Purged,
     /// The user's record does not know it.
     Unknown,
 }
@@ -258,6 +285,8 @@ pub struct UserGrants {
     pub drop_id: DropId,
     /// The user.
     pub user: UserDigest,
+    /// Whether the drop was purged: then there are no grants here, and the archive has all of them.
+    pub purged: bool,
     /// The drop's terms and the grants, oldest first; `None` if Redis does not have the drop.
     pub grants: Option<(DropTerms, Vec<GrantRecord>)>,
 }

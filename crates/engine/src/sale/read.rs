@@ -63,7 +63,8 @@ impl Engine {
             .map(|(drop_id, user)| {
                 let mut entry = fields.list()?;
                 let grants = if entry.len() == 0 { None } else { Some(read_grants(drop_id, &mut entry)?) };
-                Ok(UserGrants { drop_id: drop_id.clone(), user: *user, grants })
+                let purged = grants.is_some() && entry.optional::<u8>()?.is_some();
+                Ok(UserGrants { drop_id: drop_id.clone(), user: *user, purged, grants })
             })
             .collect()
     }
@@ -109,6 +110,7 @@ pub(super) fn read_live_drop(
         sold_units: fields.parse()?,
         // A tail that a restart lost may take the drop back, but not its version.
         version: Version(fields.parse()?).at_least(epoch),
+        purged: fields.optional::<u8>()?.is_some(),
         as_of,
     })
 }

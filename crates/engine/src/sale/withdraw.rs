@@ -9,6 +9,9 @@ use crate::keys::Keys;
 use crate::{EngineError, scripts};
 
 pub(crate) static SCAN_USERS: Call<()> = Call::fenced(&scripts::SALE_SCAN_USERS, &[("read", ())]);
+/// Says whether all orders are cancelled.
+pub(crate) static WITHDRAWN: Call<bool> =
+    Call::settled(&scripts::SALE_WITHDRAWN, &[("removed", true), ("orders-stand", false)]);
 
 /// A piece of the list of a drop's users.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,5 +40,17 @@ impl Engine {
             users.push((user, GrantRecord::decode_list(&fields.bytes()?)?));
         }
         Ok(UsersPiece { next, users })
+    }
+
+    /// Notes that all orders of a drop that was called off are cancelled, if that is so: nobody looks for more. Returns
+    /// whether it is.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence, or if Redis does not have the drop.
+    pub async fn finish_withdrawal(&self, id: &DropId) -> Result<bool, EngineError> {
+        let shard = self.shard_of(id);
+        let handle = self.shared.handle(shard)?;
+        let keys = [handle.keys.meta.clone(), handle.keys.timers.clone(), Keys::drop(shard, id)];
+        Ok(self.shared.settle(handle, &WITHDRAWN, &keys, &[]).await?.code)
     }
 }

@@ -55,6 +55,7 @@ pub fn fold(facts: &[Fact]) -> BTreeMap<DropId, Folded> {
                 drop.sold_units -= u64::from(withdrawal.units);
             }
             FactBody::Compensated(_) => panic!("nothing compensates here"),
+            FactBody::Purged(_) => panic!("nothing purges here"),
         }
     }
     drops

@@ -9,16 +9,18 @@ use stampede_domain::{
     UserDigest,
 };
 use stampede_engine::{
-    DropChange, DropTerms, EngineError, EntryReceipt, HistoryChunk, Keys, OrderRef, RecoveryGuard, TimerKind,
+    DropChange, DropTerms, EngineError, EntryReceipt, HistoryChunk, Keys, OrderRef, PurgeTerms, RecoveryGuard,
 };
 
 use crate::support::{Harness, definition, request, user};
 
-/// A shard with a drop on sale, a paused one, an order, pending entries, a consumer that is done, and due timers.
+/// A shard with a drop on sale, a paused one, one that is over and one that was called off, an order, pending entries, a consumer that is done, and due timers.
 pub struct Stage {
     pub h: Harness,
     pub live: Arc<DropTerms>,
     pub paused: Arc<DropTerms>,
+    pub over: Arc<DropTerms>,
+    pub called_off: Arc<DropTerms>,
     pub order: Order,
     pub receipts: Vec<EntryReceipt>,
     pub guard: RecoveryGuard,
@@ -36,6 +38,11 @@ pub enum Key {
     Live,
     LiveUsers,
     Paused,
+    /// Of a drop that is over and wholly archived.
+    Over,
+    OverUsers,
+    /// Of a drop that was called off and has no order.
+    CalledOff,
     /// Of a drop that is not open yet.
     New,
     NewUsers,
@@ -60,11 +67,15 @@ impl Case {
 
 impl Stage {
     pub async fn set(h: Harness) -> Self {
+        let over = h.open("over", 10, 10).await;
+        h.engine.change_drop(&over.id, &DropChange::Close(ClosedBy::Operator)).await.expect("closed");
+        let called_off = h.open("called-off", 10, 10).await;
+        h.engine.change_drop(&called_off.id, &DropChange::CallOff).await.expect("called off");
         let live = h.open("live", 10, 10).await;
         let paused = h.open("paused", 10, 10).await;
         let order = h.buy(&live, "a", "k", 2).await;
         h.engine.change_drop(&paused.id, &DropChange::Pause).await.expect("paused");
-        let done = h.engine.read_new(h.shard, "done", 1).await.expect("readable").entries;
+        let done = h.engine.read_new(h.shard, "done", 5).await.expect("readable").entries;
         let receipts = |entries: &[stampede_engine::LogEntry]| -> Vec<EntryReceipt> {
             entries.iter().map(|entry| entry.receipt(&entry.facts().expect("decodable"))).collect()
         };
@@ -75,6 +86,8 @@ impl Stage {
         Self {
             live,
             paused,
+            over,
+            called_off,
             order,
             receipts: receipts(&pending),
             guard: RecoveryGuard { shard: h.shard, epoch: Epoch(2), token },
@@ -94,6 +107,9 @@ impl Stage {
             Key::Live => Keys::drop(shard, &self.live.id),
             Key::LiveUsers => Keys::users(shard, &self.live.id),
             Key::Paused => Keys::drop(shard, &self.paused.id),
+            Key::Over => Keys::drop(shard, &self.over.id),
+            Key::OverUsers => Keys::users(shard, &self.over.id),
+            Key::CalledOff => Keys::drop(shard, &self.called_off.id),
             Key::New => Keys::drop(shard, &self.h.id("new")),
             Key::NewUsers => Keys::users(shard, &self.h.id("new")),
         }
@@ -120,7 +136,7 @@ impl Stage {
                 Fact { shard: self.h.shard, epoch: Epoch(1), number, position, entry_facts: 1, drop_id, body }
             })
             .collect();
-        let chunk = HistoryChunk { create: Vec::new(), facts: &facts };
+        let chunk = HistoryChunk { facts: &facts, ..HistoryChunk::default() };
         self.h.engine.recovery_apply(&self.guard, number, id, &chunk).await.map(|_| ())
     }
 
@@ -133,7 +149,9 @@ impl Stage {
 }
 
 pub const CASES: &[Case] = {
-    use Key::{Drops, Live, LiveUsers, Log, Meta, New, NewUsers, Paused, Timers, Unsettled};
+    use Key::{
+        CalledOff, Drops, Live, LiveUsers, Log, Meta, New, NewUsers, Over, OverUsers, Paused, Timers, Unsettled,
+    };
     const CHANGE: &[Key] = &[Meta, Log, Unsettled, Timers, Live];
     &[
         Case {
@@ -182,12 +200,17 @@ pub const CASES: &[Case] = {
             },
         },
         Case {
-            script: "timers/remove",
-            keys: &[Meta, Timers],
+            script: "sale/purge",
+            keys: &[Meta, Log, Unsettled, Timers, Over, OverUsers],
             run: |s| {
-                let timer = TimerKind::Start(s.live.id.clone());
-                Box::pin(async move { s.h.engine.remove_timer(s.h.shard, &timer).await })
+                let terms = PurgeTerms { keep_for: Duration::ZERO, look_again: None };
+                Box::pin(async move { s.h.engine.purge_drop(&s.over.id, terms).await.map(|_| ()) })
             },
+        },
+        Case {
+            script: "sale/withdrawn",
+            keys: &[Meta, Timers, CalledOff],
+            run: |s| Box::pin(async { s.h.engine.finish_withdrawal(&s.called_off.id).await.map(|_| ()) }),
         },
         Case {
             script: "log/acknowledge",
@@ -198,6 +221,11 @@ pub const CASES: &[Case] = {
             script: "log/forget_consumers",
             keys: &[Meta, Log],
             run: |s| Box::pin(async { s.h.engine.forget_consumers(s.h.shard, Duration::ZERO).await.map(|_| ()) }),
+        },
+        Case {
+            script: "log/hand_over",
+            keys: &[Meta, Log],
+            run: |s| Box::pin(async { s.h.engine.hand_over(s.h.shard, "busy").await.map(|_| ()) }),
         },
         // Beginning asks of the other keys only whether they are there; resetting and wiping take away what is there.
         Case {

@@ -1,7 +1,7 @@
 //! Windows: amending them, and the timers that follow from them.
 
-use stampede_domain::{ClosedBy, DropId, LogId, Phase, Timestamp, Window};
-use stampede_engine::{DropChange, DropChangeOutcome, DueTimer, EngineError, TimerKind};
+use stampede_domain::{CancelledBy, ClosedBy, DropId, LogId, Phase, Timestamp, Window};
+use stampede_engine::{DropChange, DropChangeOutcome, DueTimer, EngineError, OrderRef, TimerKind};
 
 use crate::support::Harness;
 
@@ -128,7 +128,7 @@ pub async fn timers_follow_the_window(h: Harness) {
     advance(&h, starts_at.plus_ms(4_000));
     assert_eq!(due(&h).await, [TimerKind::End(drop.id.clone())]);
     change(&h, &drop.id, &DropChange::Close(ClosedBy::Clock)).await;
-    assert_eq!(due(&h).await, []);
+    assert_eq!(due(&h).await, [TimerKind::Purge(drop.id.clone())]);
 }
 
 pub async fn timers_go_when_a_drop_is_over(h: Harness) {
@@ -142,23 +142,36 @@ pub async fn timers_go_when_a_drop_is_over(h: Harness) {
     advance(&h, starts_at.plus_ms(10));
     let withdraw = TimerKind::Withdraw(off.id.clone());
     let (start, end) = (TimerKind::Start(seen.id.clone()), TimerKind::End(seen.id.clone()));
-    assert_eq!(due(&h).await, [withdraw.clone(), start.clone(), end.clone()], "the most overdue first");
+    let [purge_closed, purge_off, purge_seen] = [&closed, &off, &seen].map(|drop| TimerKind::Purge(drop.id.clone()));
+    // The most overdue first; what fell due in the same millisecond comes in any order.
+    let mut fallen = due(&h).await;
+    assert_eq!(fallen.split_off(3), [start.clone(), end.clone()]);
+    assert!([&withdraw, &purge_closed, &purge_off].iter().all(|timer| fallen.contains(timer)), "{fallen:?}");
     // An order that came late has ended the drop before its timers fired: they find nothing to do, and go.
     h.refusal(&seen, "a", "k", 1).await;
     for made in [DropChange::Start, DropChange::Close(ClosedBy::Clock)] {
         assert!(matches!(change(&h, &seen.id, &made).await, DropChangeOutcome::Unchanged(_)));
     }
-    assert_eq!(due(&h).await, [withdraw]);
+    let left = due(&h).await;
+    assert_eq!(
+        (left.len(), &left[3]),
+        (4, &purge_seen),
+        "only the orders of one are to be cancelled, and all to be purged"
+    );
 }
 
 pub async fn a_drop_that_is_called_off_asks_for_its_orders_back(h: Harness) {
     let drop = h.open("off", 1, 1).await;
     assert_eq!(due(&h).await, [TimerKind::Start(drop.id.clone())]);
+    let order = h.buy(&drop, "a", "k", 1).await;
     change(&h, &drop.id, &DropChange::CallOff).await;
-    let withdraw = TimerKind::Withdraw(drop.id.clone());
-    assert_eq!(due(&h).await, std::slice::from_ref(&withdraw));
+    let (withdraw, purge) = (TimerKind::Withdraw(drop.id.clone()), TimerKind::Purge(drop.id.clone()));
+    assert!(due(&h).await.contains(&withdraw));
+    assert_eq!(h.engine.finish_withdrawal(&drop.id).await, Ok(false), "an order stands");
+    assert!(due(&h).await.contains(&withdraw));
+    h.engine.cancel_order(&OrderRef::from(&order), CancelledBy::Drop).await.expect("cancelled");
     for _ in 0..2 {
-        h.engine.remove_timer(h.shard, &withdraw).await.expect("removed");
-        assert_eq!(due(&h).await, []);
+        assert_eq!(h.engine.finish_withdrawal(&drop.id).await, Ok(true));
+        assert_eq!(due(&h).await, std::slice::from_ref(&purge));
     }
 }

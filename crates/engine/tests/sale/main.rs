@@ -6,6 +6,7 @@ mod changes;
 mod log;
 mod orders;
 mod persisting;
+mod purging;
 mod refusals;
 #[path = "../support/mod.rs"]
 mod support;
@@ -68,5 +69,13 @@ on_both! {
         a_drop_is_unsettled_until_its_last_entry_is_acknowledged,
         pending_entries_come_again_and_are_taken_over,
         an_entry_that_is_gone_is_reported,
-        consumers_with_pending_entries_are_not_forgotten;
+        consumers_with_pending_entries_are_not_forgotten,
+        what_is_handed_over_is_claimed_at_once;
+    purging:
+        a_drop_is_purged_once_it_is_over_archived_and_not_cancellable,
+        a_drop_is_kept_as_long_as_its_timer_is_told,
+        a_drop_that_was_called_off_is_purged_when_no_order_stands,
+        a_drop_with_facts_that_the_archive_refuses_is_kept,
+        a_tombstone_answers_for_its_drop,
+        a_large_drop_is_freed_in_the_background;
 }

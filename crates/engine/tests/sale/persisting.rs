@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stampede_domain::{Epoch, LogId};
-use stampede_engine::{DropChange, EngineError, EntryReceipt, LogEntry};
+use stampede_engine::{DropChange, EngineError, EntryReceipt, Keys, LogEntry};
 
 use crate::support::Harness;
 
@@ -155,4 +155,25 @@ pub async fn consumers_with_pending_entries_are_not_forgotten(h: Harness) {
     assert_eq!(pending.entries, held);
     acknowledge(&h, &held).await;
     assert_eq!(forget(Duration::ZERO).await, 1);
+}
+
+pub async fn what_is_handed_over_is_claimed_at_once(h: Harness) {
+    sell(&h, 4).await;
+    let stops = read(&h, "stops", 3).await;
+    let goes_on = read(&h, "goes-on", 1).await;
+    let hour = Duration::from_secs(3_600);
+    let claim = async || h.engine.claim_idle(h.shard, "heir", hour, 100).await.expect("readable").entries;
+    assert_eq!(claim().await, []);
+    assert_eq!(h.engine.hand_over(h.shard, "stops").await, Ok(3));
+    // Not yet claimed, they are still somebody's: nothing is trimmed, and its name is not forgotten.
+    assert_eq!(h.engine.forget_consumers(h.shard, Duration::ZERO).await, Ok(0));
+    assert_eq!(acknowledge(&h, &goes_on).await, 1);
+    assert_eq!(numbers(&h).await, [1, 2, 3, 4, 5]);
+    assert_eq!(claim().await, stops, "but not those of one that goes on");
+    assert_eq!(claim().await, [], "once claimed, they are as young as any");
+    assert_eq!(acknowledge(&h, &stops).await, 3);
+    assert_eq!(h.engine.hand_over(h.shard, "stops").await, Ok(0));
+    let consumers = h.redis().cli(&["XINFO", "CONSUMERS", &h.keys.log, Keys::GROUP]);
+    assert!(consumers.contains("heir") && !consumers.contains("stops"), "its name is forgotten: {consumers}");
+    assert_eq!(h.engine.hand_over(h.shard, "never-was").await, Ok(0));
 }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod config;
 pub mod dev;
 pub mod migrate;
+pub mod purge;
 pub mod seed;
 pub mod token;
 pub mod worker;

@@ -12,7 +12,8 @@ use crate::{admin, roles, shutdown, telemetry};
 /// Moves what was decided into the archive, recovers Redis after a restart, starts and ends sales in time.
 ///
 /// It needs Redis and a migrated archive. Any number of these may run; at least one must, or the log fills up, and a Redis
-/// that restarts stays fenced. On SIGTERM it moves what is left of the log, within `drain_limit_ms`, and ends.
+/// that restarts stays fenced. On SIGTERM it moves what is left of the log, within `drain_limit_ms`, hands what it could not
+/// move to another worker, and ends.
 #[derive(clap::Args)]
 pub struct Options {
     /// Where /metrics and /healthz are (setting `admin_listen`).

@@ -84,6 +84,7 @@ impl Config {
             takeover_after: ms(self.takeover_after_ms),
             timer_poll: ms(self.timer_poll_ms),
             open_after: ms(self.open_after_ms),
+            purge_after: Duration::from_secs(self.purge_after_s),
             backoff_max: ms(self.backoff_max_ms),
             drain_limit: ms(self.drain_limit_ms),
         }

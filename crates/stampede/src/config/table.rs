@@ -229,6 +229,8 @@ settings! {
         timer_poll_ms: u64 = 200 in 10..=60_000;
         /// How old a drop must be that is not opened before a worker opens it in the place of a process that died.
         open_after_ms: u64 = 5_000 in 100..=HOUR_MS;
+        /// How long a drop that is over stays whole in Redis, in seconds; later the archive alone knows its orders.
+        purge_after_s: u64 = 604_800 in 0..=315_360_000;
         /// The longest pause after a failure.
         backoff_max_ms: u64 = 5_000 in 10..=HOUR_MS;
         /// How long the persister may go on once the process is told to stop.

@@ -3,5 +3,8 @@
 mod commands;
 mod dev;
 mod page;
+mod purge;
 mod roles;
+mod rolling;
+mod stopping;
 mod support;

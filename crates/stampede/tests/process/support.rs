@@ -188,6 +188,11 @@ impl Api {
         self.ask(Method::GET, path, None, None).await
     }
 
+    pub async fn post(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let (status, _, answer) = self.ask(Method::POST, path, Some(body.clone()), None).await;
+        (status, answer)
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<Value>, key: Option<&str>) -> Answer {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if !self.token.is_empty() {
@@ -202,6 +207,16 @@ impl Api {
         let response = request.send().await.expect("an answer");
         let (status, replayed) = (response.status(), response.headers().contains_key("Idempotent-Replayed"));
         (status, replayed, response.json().await.expect("JSON"))
+    }
+
+    /// Waits until it answers at all.
+    pub async fn wait_until_alive(&self) {
+        let url = format!("{}/healthz", self.base.trim_end_matches("/api/v1"));
+        let deadline = Instant::now() + LIMIT;
+        while self.client.get(&url).send().await.is_err() {
+            assert!(Instant::now() < deadline, "{url} does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until orders can be taken again: every shard is trusted.

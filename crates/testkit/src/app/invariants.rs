@@ -80,7 +80,9 @@ async fn assert_drop(engine: &Engine, archive: &dyn Archive, record: &DropRecord
         orders.iter().all(|order| order.placed_at >= window && ends.is_none_or(|end| order.placed_at < end)),
         "an order of {id} was placed outside its window"
     );
-    assert_records(engine, record, &orders).await;
+    if !live.purged {
+        assert_records(engine, record, &orders).await;
+    }
     assert_keys(archive, engine.shard_of(id), record).await;
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use stampede_archive::{Archive, ArchiveError, DropRecord, DropStage};
 use stampede_domain::{Closing, DropId, Epoch, LogId, Shard, counts};
-use stampede_engine::{DropPresence, Engine, EngineError, HistoryChunk, RecoveryGuard, ShardLine};
+use stampede_engine::{DropPresence, Engine, EngineError, HistoryChunk, Purges, RecoveryGuard, ShardLine};
 
 use history::History;
 use plan::plan_closing;
@@ -76,7 +76,7 @@ pub struct RecoveryReport {
     pub through: u64,
     /// Entries between the two that the archive lacked.
     pub holes: u64,
-    /// Facts that were applied.
+    /// Facts that were applied, with those of purged drops that their tombstones stand for.
     pub applied_facts: u64,
     /// Drops that were put into Redis again.
     pub created_drops: u64,
@@ -95,6 +95,8 @@ pub struct Recovery {
     drops: HashMap<DropId, DropRecord>,
     present: HashSet<DropId>,
     history: Option<History>,
+    /// Drops of which only the tombstone is applied.
+    purges: Purges,
     report: RecoveryReport,
 }
 
@@ -118,6 +120,7 @@ impl Recovery {
             drops: HashMap::new(),
             present: HashSet::new(),
             history: None,
+            purges: Purges::new(),
             report: RecoveryReport::default(),
         }
     }
@@ -233,7 +236,7 @@ impl Recovery {
 
     async fn close(&mut self) -> Result<RecoveryStep, RecoveryError> {
         let counted = |epoch, number| counts(epoch, number, &self.closings);
-        let closing = plan_closing(&*self.archive, &self.guard, self.line.number, counted).await?;
+        let (closing, purges) = plan_closing(&*self.archive, &self.guard, self.line.number, counted).await?;
         let stored = self.archive.close_epoch(&closing).await?;
         if stored != closing {
             // A later recovery gave this epoch up.
@@ -242,6 +245,7 @@ impl Recovery {
         self.report.base = closing.base;
         self.report.through = closing.through;
         self.report.holes = closing.holes.iter().map(|hole| hole.end() - hole.start() + 1).sum();
+        self.purges = purges;
         self.history = Some(History::new(self.shard(), &closing));
         Ok(RecoveryStep::Apply)
     }
@@ -254,7 +258,7 @@ impl Recovery {
         }
         // A drop whose opening is in a hole was opened all the same: the archive's record says how.
         let mut create = Vec::new();
-        for fact in &facts {
+        for fact in facts.iter().filter(|fact| !HistoryChunk::is_purged(&self.purges, fact)) {
             if self.present.insert(fact.drop_id.clone()) {
                 let record = self.drops.get(&fact.drop_id);
                 let record = record.ok_or_else(|| RecoveryError::Contradiction(format!("no drop {}", fact.drop_id)))?;
@@ -263,7 +267,7 @@ impl Recovery {
         }
         self.report.created_drops += create.len() as u64;
         self.report.applied_facts += facts.len() as u64;
-        let chunk = HistoryChunk { create, facts: &facts };
+        let chunk = HistoryChunk { create, facts: &facts, purges: Some(&self.purges) };
         let applied = self.engine.recovery_apply(&self.guard, self.line.number, self.line.last_id, &chunk).await?;
         (self.line.number, self.line.last_id) = applied;
         Ok(RecoveryStep::Apply)
@@ -278,7 +282,7 @@ impl Recovery {
             .collect();
         for create in missing.chunks(DROPS_AT_ONCE) {
             self.report.created_drops += create.len() as u64;
-            let chunk = HistoryChunk { create: create.to_vec(), facts: &[] };
+            let chunk = HistoryChunk { create: create.to_vec(), ..HistoryChunk::default() };
             self.engine.recovery_apply(&self.guard, self.line.number, self.line.last_id, &chunk).await?;
         }
         let highest = self.archive.highest_log_id(self.shard()).await?.unwrap_or_default().max(self.line.last_id);

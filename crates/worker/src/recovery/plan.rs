@@ -1,8 +1,8 @@
 //! What a recovery builds on.
 
 use stampede_archive::{Archive, FactCursor, FactRange};
-use stampede_domain::{Closing, Epoch};
-use stampede_engine::RecoveryGuard;
+use stampede_domain::{Closing, Epoch, FactBody};
+use stampede_engine::{Purges, RecoveryGuard};
 
 use super::RecoveryError;
 
@@ -10,33 +10,37 @@ use super::RecoveryError;
 const FACTS_AT_ONCE: usize = 5_000;
 
 /// Reads the facts beyond Redis's last entry and says which entries will be applied: those that count and that the archive
-/// has whole. Between them are holes.
+/// has whole. Between them are holes. Also says which drops are purged on the way.
 pub(super) async fn plan_closing(
     archive: &dyn Archive,
     guard: &RecoveryGuard,
     base: u64,
     counted: impl Fn(Epoch, u64) -> bool,
-) -> Result<Closing, RecoveryError> {
+) -> Result<(Closing, Purges), RecoveryError> {
     let range = FactRange { from_epoch: Epoch(0), beyond_number: base };
     let mut entries = Entries { through: base, holes: Vec::new(), current: None };
-    let mut after = None;
+    let (mut purges, mut after) = (Purges::new(), None);
     loop {
         let facts = archive.facts(guard.shard, range, after, FACTS_AT_ONCE).await?;
         let Some(last) = facts.last() else { break };
         after = Some(FactCursor { epoch: last.epoch, number: last.number, index: last.position.index });
         for fact in facts.iter().filter(|fact| counted(fact.epoch, fact.number)) {
             entries.add(fact.epoch, fact.number, fact.entry_facts)?;
+            if let FactBody::Purged(_) = fact.body {
+                purges.insert(fact.drop_id.clone(), fact.number);
+            }
         }
     }
     entries.finish_current();
-    Ok(Closing {
+    let closing = Closing {
         shard: guard.shard,
         epoch: guard.epoch,
         base,
         through: entries.through,
         holes: entries.holes,
         void: false,
-    })
+    };
+    Ok((closing, purges))
 }
 
 /// The entries seen so far, in order of their numbers.

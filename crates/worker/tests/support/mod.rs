@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub struct Harness {
     pub engine: Engine,
     pub archive: Arc<dyn Archive>,
     pub settings: WorkerSettings,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Harness {
@@ -49,9 +50,13 @@ impl Harness {
             damage_poll: Duration::ZERO,
             ..WorkerSettings::default()
         };
-        let harness = Self { redis, engine, archive, settings, _dir: dir };
+        let harness = Self { redis, engine, archive, settings, dir };
         harness.recover().await;
         harness
+    }
+
+    pub fn archive_path(&self) -> PathBuf {
+        self.dir.path().join("archive.db")
     }
 
     pub fn shard(&self) -> Shard {
@@ -109,7 +114,18 @@ impl Harness {
     }
 
     pub async fn open(&self, id: &str, stock: u32, limit: u32) -> Arc<DropTerms> {
-        let definition = definition(id, stock, limit);
+        self.open_with(id, stock, limit, |_| ()).await
+    }
+
+    pub async fn open_with(
+        &self,
+        id: &str,
+        stock: u32,
+        limit: u32,
+        change: impl FnOnce(&mut DropDefinition),
+    ) -> Arc<DropTerms> {
+        let mut definition = definition(id, stock, limit);
+        change(&mut definition);
         let product = Product {
             sku: definition.sku.clone(),
             name: id.to_owned(),
@@ -146,6 +162,22 @@ impl Harness {
             Ok(Decision::Granted(order)) => order,
             other => panic!("{user} was not granted: {other:?}"),
         }
+    }
+
+    /// Stops Redis in order, keeps a copy of its files, and starts it again.
+    pub async fn save_files(&mut self) -> TempDir {
+        let saved = TempDir::new().expect("a temporary folder");
+        self.redis.stop().await;
+        self.redis.copy_files_to(saved.path());
+        self.redis.restart().await;
+        saved
+    }
+
+    /// Kills Redis and brings it back with the files of `saved`.
+    pub async fn restore_files(&mut self, saved: &TempDir) {
+        self.redis.kill().await;
+        self.redis.restore_files_from(saved.path());
+        self.redis.restart().await;
     }
 
     pub async fn drop_now(&self, id: &DropId) -> LiveDrop {
