@@ -75,7 +75,8 @@ impl Sentinels {
         self.nodes.iter().position(|node| node.port() == port).filter(|_| agreed)
     }
 
-    /// Lets the sentinels replace a primary that is well, and waits until they have. Returns the index of the new one.
+    /// Lets the sentinels replace a primary that is well, and waits until they agree on the new one. Returns its index. The
+    /// old one takes itself for the primary for some ten seconds more, until it is told.
     ///
     /// # Panics
     /// When the sentinels refuse, or do not come to an end within a minute.
@@ -85,13 +86,13 @@ impl Sentinels {
         self.wait_until_replaced(before).await
     }
 
-    /// Waits until another server than `before` is the primary, and all is healed. Returns its index.
+    /// Waits until the sentinels agree on another primary than `before`, and it takes itself for one. Returns its index.
     ///
     /// # Panics
     /// When that does not come true within a minute.
     pub async fn wait_until_replaced(&self, before: usize) -> usize {
         self.wait(|| match self.primary() {
-            Some(now) if now != before => self.unhealed(),
+            Some(now) if now != before => self.unled(now),
             _ => Some(format!("the primary on port {} was not replaced", self.nodes[before].port())),
         })
         .await;
@@ -117,11 +118,10 @@ impl Sentinels {
 
     fn unhealed(&self) -> Option<String> {
         let Some(primary) = self.primary() else { return Some("they disagree".to_owned()) };
-        let node = &self.nodes[primary];
-        if !node.is_awake() || !node.is_primary() {
-            return Some(format!("the server on port {} is no primary", node.port()));
+        if let Some(reason) = self.unled(primary) {
+            return Some(reason);
         }
-        let port = node.port().to_string();
+        let port = self.nodes[primary].port().to_string();
         let followers = self.nodes.iter().enumerate().filter(|(index, other)| *index != primary && other.is_awake());
         for (_, other) in followers {
             if other.replication("master_port") != port || other.replication("master_link_status") != "up" {
@@ -129,6 +129,12 @@ impl Sentinels {
             }
         }
         self.sentinels.iter().find_map(|sentinel| self.unsure(sentinel))
+    }
+
+    fn unled(&self, primary: usize) -> Option<String> {
+        let node = &self.nodes[primary];
+        let leads = node.is_awake() && node.is_primary();
+        (!leads).then(|| format!("the server on port {} is no primary", node.port()))
     }
 
     /// What a sentinel does not know yet that it needs for replacing the primary.

@@ -270,6 +270,7 @@ async fn sentinels_replace_a_primary_on_demand() {
     assert_eq!(sentinels.fail_over().await, 1);
     assert_eq!(sentinels.primary(), Some(1));
     assert_eq!(sentinels.nodes()[1].cli(&["GET", "key"]), "value");
+    sentinels.wait_until_healed().await;
     assert!(!sentinels.nodes()[0].is_primary());
 }
 
@@ -284,6 +285,7 @@ async fn sentinels_replace_a_killed_primary_and_one_that_stands_still() {
 
     sentinels.nodes()[1].freeze();
     assert_eq!(sentinels.wait_until_replaced(1).await, 0);
+    assert!(sentinels.nodes()[0].is_primary());
     sentinels.nodes()[1].thaw();
     sentinels.wait_until_healed().await;
     assert!(!sentinels.nodes()[1].is_primary());
