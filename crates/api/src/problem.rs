@@ -270,7 +270,7 @@ impl IntoResponse for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::ShardRecovering => Self::ShardRecovering,
+            EngineError::ShardRecovering | EngineError::ShardMoving => Self::ShardRecovering,
             EngineError::OutcomeUnknown => Self::OutcomeUnknown,
             EngineError::Unavailable(reason) => {
                 tracing::debug!(%reason, "the hot state is unavailable");

@@ -45,7 +45,7 @@ impl Terms {
         let live = match found {
             Ok(reading) => reading.drops.into_iter().next().flatten(),
             // The order itself waits for the recovery.
-            Err(EngineError::ShardRecovering) => {
+            Err(EngineError::ShardRecovering | EngineError::ShardMoving) => {
                 let record = self.record(&id, state).await?;
                 return Ok(self.remember(terms_of(&record)));
             }

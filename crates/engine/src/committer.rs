@@ -18,7 +18,7 @@ use crate::{EngineError, scripts};
 
 pub(crate) static GRANT: Call<()> = Call::settled(&scripts::SALE_GRANT, &[("decided", ())]);
 
-/// How long to wait before a fenced shard is tried again.
+/// How long to wait before a shard is tried again that is fenced, or that another server takes over.
 const FENCE_RETRY: Duration = Duration::from_millis(20);
 
 /// An order that waits for its group.
@@ -29,13 +29,13 @@ pub(crate) struct Pending {
 }
 
 impl Engine {
-    /// Decides an order, together with all others that wait for its shard. `wait` bounds how long a fenced shard, or a Redis
-    /// that is away, is waited for.
+    /// Decides an order, together with all others that wait for its shard. `wait` bounds how long a shard is waited for that
+    /// is fenced or moving, a Redis that is away, and an answer that was lost.
     ///
     /// A duplicate that arrives while the first is being decided gets the first one's answer.
     ///
     /// # Errors
-    /// [`EngineError::ShardRecovering`] and [`EngineError::Unavailable`]: nothing happened.
+    /// [`EngineError::ShardRecovering`], [`EngineError::ShardMoving`] and [`EngineError::Unavailable`]: nothing happened.
     /// [`EngineError::OutcomeUnknown`]: the same request with the same key settles it.
     pub async fn place_order(&self, request: OrderRequest, wait: Duration) -> Result<Decision, EngineError> {
         let shard = self.shard_of(&request.drop.id);
@@ -69,8 +69,8 @@ struct Committer {
 /// What became of a call.
 enum Called {
     Answered,
-    /// The shard is fenced; the orders still wait.
-    Fenced,
+    /// The shard is fenced, moving, or away; the orders still wait, and are answered so when their time is up.
+    Waiting(EngineError),
 }
 
 impl Committer {
@@ -92,8 +92,10 @@ impl Committer {
             }
             group.retain(|pending| !pending.answer.is_closed());
             let rest = split_off_beyond_drops(&mut group);
-            if !group.is_empty() && matches!(self.commit(&mut group).await, Called::Fenced) {
-                expire(&mut group, &EngineError::ShardRecovering);
+            if !group.is_empty()
+                && let Called::Waiting(error) = self.commit(&mut group).await
+            {
+                expire(&mut group, &error);
                 tokio::time::sleep(FENCE_RETRY).await;
             }
             group.extend(rest);
@@ -104,20 +106,13 @@ impl Committer {
     async fn commit(&mut self, group: &mut Vec<Pending>) -> Called {
         metrics::group_size(group.len());
         let shared = Arc::clone(&self.shared);
-        if shared.wait_for_connection().await.is_err() {
-            let error = EngineError::Unavailable("no connection to Redis".to_owned());
-            answer_all(group, &error);
-            return Called::Answered;
+        if let Err(error) = shared.wait_for_connection().await {
+            return Called::Waiting(error);
         }
         let Ok(handle) = shared.handle(self.shard) else { return Called::Answered };
         match self.decide(handle, group).await {
-            Ok(decisions) => {
-                for (pending, decision) in group.drain(..).zip(decisions) {
-                    let _ = pending.answer.send(decision);
-                }
-                Called::Answered
-            }
-            Err(EngineError::ShardRecovering) => Called::Fenced,
+            Ok(decisions) => answer(group, decisions),
+            Err(error) if is_passing(&error) => Called::Waiting(error),
             // One drop whose keys are damaged must not take the others' orders with it.
             Err(EngineError::Unavailable(error)) if drops_of(group) > 1 => {
                 tracing::warn!(shard = %self.shard, %error, "a group was refused; its drops are tried one by one");
@@ -138,16 +133,15 @@ impl Committer {
             *group = others;
             match self.decide(handle, &one).await {
                 Ok(decisions) => {
-                    for (pending, decision) in one.drain(..).zip(decisions) {
-                        let _ = pending.answer.send(decision);
-                    }
+                    answer(&mut one, decisions);
+                    waiting.append(&mut one);
                 }
-                Err(EngineError::ShardRecovering) => waiting.append(&mut one),
+                Err(error) if is_passing(&error) => waiting.append(&mut one),
                 Err(error) => answer_all(&mut one, &error),
             }
         }
         *group = waiting;
-        if group.is_empty() { Called::Answered } else { Called::Fenced }
+        if group.is_empty() { Called::Answered } else { Called::Waiting(EngineError::ShardRecovering) }
     }
 
     /// One group, one call; settled if its answer is lost, sent again if it came too late.
@@ -167,7 +161,8 @@ impl Committer {
         let mut keys = vec![handle.keys.meta.clone(), handle.keys.log.clone(), handle.keys.unsettled.clone()];
         keys.extend(packed.drop_keys.iter().cloned());
         let started = Instant::now();
-        let settled = self.shared.settle(handle, &GRANT, &keys, &args).await;
+        let until = group.iter().map(|pending| pending.expires).min().unwrap_or(started);
+        let settled = self.shared.settle_until(until, handle, &GRANT, &keys, &args).await;
         metrics::group_call(started.elapsed());
         let settled = settled?;
         let lost_from = settled.was_lost.then_some(self.next);
@@ -176,6 +171,11 @@ impl Committer {
         self.next = if reply.granted_now() { reply.log_id.next() } else { reply.log_id };
         Ok(reply.decisions)
     }
+}
+
+/// Whether nothing happened, and waiting helps.
+const fn is_passing(error: &EngineError) -> bool {
+    matches!(error, EngineError::ShardRecovering | EngineError::ShardMoving)
 }
 
 /// Takes the orders out of a group that would bring it beyond the drops that one call can carry.
@@ -194,6 +194,19 @@ fn drops_of(group: &[Pending]) -> usize {
         index_of(&mut drops, &pending.call.request.drop);
     }
     drops.len()
+}
+
+/// Answers what was decided. Orders whose drop lacks a key still wait: it may be on its way, or be brought back.
+fn answer(group: &mut Vec<Pending>, decisions: Vec<Result<Decision, EngineError>>) -> Called {
+    let mut waiting = Vec::new();
+    for (pending, decision) in group.drain(..).zip(decisions) {
+        match decision {
+            Err(EngineError::ShardRecovering) => waiting.push(pending),
+            decided => drop(pending.answer.send(decided)),
+        }
+    }
+    *group = waiting;
+    if group.is_empty() { Called::Answered } else { Called::Waiting(EngineError::ShardRecovering) }
 }
 
 fn answer_all(group: &mut Vec<Pending>, error: &EngineError) {

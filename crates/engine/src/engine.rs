@@ -90,18 +90,25 @@ impl Engine {
         self.fenced_shards().await.map(drop)
     }
 
-    /// The shards that wait for a recovery.
+    /// The shards that wait for a recovery, or that are being moved.
     ///
     /// # Errors
     /// [`EngineError::Unavailable`] if a shard does not answer.
     pub async fn fenced_shards(&self) -> Result<Vec<Shard>, EngineError> {
         let mut fenced = Vec::new();
         for shard in self.shards() {
-            if !self.inspect_shard(shard).await?.is_trusted() {
-                fenced.push(shard);
+            match self.inspect_shard(shard).await {
+                Ok(inspection) if inspection.is_trusted() => {}
+                Ok(_) | Err(EngineError::ShardMoving) => fenced.push(shard),
+                Err(error) => return Err(error),
             }
         }
         Ok(fenced)
+    }
+
+    /// Looks for the primary again: something told that the server which answers is none any more.
+    pub fn look_for_primary(&self) {
+        self.shared.redis.look_for_primary();
     }
 
     /// Closes the connections. Orders that still wait are answered first, as far as Redis answers.
@@ -127,8 +134,12 @@ impl Shared {
 
     async fn check_owner(&self) -> Result<(), ConnectError> {
         for handle in &self.shards {
-            let inspection =
-                self.inspect(handle).await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+            let inspection = match self.inspect(handle).await {
+                Ok(inspection) => inspection,
+                // Whom it belongs to is asked again before it is recovered.
+                Err(EngineError::ShardMoving) => continue,
+                Err(error) => return Err(ConnectError::Unreachable(error.to_string())),
+            };
             let Some((found, shards)) = inspection.owner else { continue };
             if found != self.deployment.id {
                 return Err(ConnectError::ForeignDeployment { found, expected: self.deployment.id.clone() });

@@ -8,6 +8,9 @@ pub enum EngineError {
     /// The shard is fenced until its recovery has run. Nothing happened.
     #[error("the shard is recovering")]
     ShardRecovering,
+    /// The shard is on its way to another Redis process, or one is about to take over. Nothing happened.
+    #[error("the shard is moving")]
+    ShardMoving,
     /// The call may or may not have taken effect. The same call, with the same key, settles it.
     #[error("the outcome is unknown")]
     OutcomeUnknown,

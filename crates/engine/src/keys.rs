@@ -39,6 +39,11 @@ impl Keys {
         }
     }
 
+    /// A key that always exists, and one that never does.
+    pub(crate) fn with_one_that_never_exists(&self) -> Vec<String> {
+        vec![self.meta.clone(), format!("{}:never", self.meta)]
+    }
+
     /// The hash of a drop: phase, window, limit, price and stock.
     pub fn drop(shard: Shard, id: &DropId) -> String {
         format!("{{{shard}}}:drop:{id}")

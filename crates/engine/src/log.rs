@@ -10,7 +10,7 @@ use stampede_domain::{DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, Or
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::keys::Keys;
-use crate::redis::{CallError, Fields, unavailable};
+use crate::redis::{CallError, Fields};
 use crate::{EngineError, scripts};
 
 /// Pending entries that one call hands over.
@@ -156,7 +156,9 @@ impl Engine {
             "COUNT".into(),
             Value::from(limit as i64),
         ];
-        let value: Value = self.shared.redis.writer().custom(command, args).await.map_err(unavailable)?;
+        let redis = &self.shared.redis;
+        let claimed = redis.writer().custom(command, args).await;
+        let value: Value = claimed.map_err(|error| redis.change_failed(error))?;
         let mut fields = Fields::of("XAUTOCLAIM", value)?;
         fields.text()?;
         let mut claim = read_entries(shard, fields.list()?)?;
@@ -294,7 +296,9 @@ impl Engine {
     ) -> Result<Vec<LogEntry>, EngineError> {
         let key = &self.shared.handle(shard)?.keys.log;
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
-        let value: Value = self.shared.redis.reader().xrange(key, from, "+", Some(limit)).await.map_err(unavailable)?;
+        let redis = &self.shared.redis;
+        let entries = redis.reader().xrange(key, from, "+", Some(limit)).await;
+        let value: Value = entries.map_err(|error| redis.read_failed(error))?;
         Ok(read_entries(shard, Fields::of("XRANGE", value)?)?.entries)
     }
 
@@ -335,9 +339,9 @@ impl Engine {
         limit: u64,
     ) -> Result<PendingClaim, EngineError> {
         let key = &self.shared.handle(shard)?.keys.log;
-        let client = self.shared.redis.writer();
-        let value: Value =
-            client.xreadgroup(Keys::GROUP, consumer, Some(limit), None, false, key, from).await.map_err(unavailable)?;
+        let redis = &self.shared.redis;
+        let read = redis.writer().xreadgroup(Keys::GROUP, consumer, Some(limit), None, false, key, from).await;
+        let value: Value = read.map_err(|error| redis.change_failed(error))?;
         if value.is_null() {
             return Ok(PendingClaim::default());
         }

@@ -3,7 +3,7 @@
 //! A call that timed out may still lie in a queue. The call that settles it carries the lost one's deadline as a floor: once
 //! it has been answered, the lost one either has taken effect, and the repeated step finds that, or never will.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fred::interfaces::ClientLike;
 use fred::types::Value;
@@ -19,6 +19,10 @@ const SETTLING_CALLS: u32 = 3;
 
 /// How often a call is sent again because it came too late: once for a wrong clock, more for a busy server.
 const LATE_CALLS: u32 = 5;
+
+/// How often a call is sent again at once because another server is to be asked, and the pause before.
+const CALLS_ELSEWHERE: u32 = 3;
+const CALL_AGAIN: Duration = Duration::from_millis(20);
 
 /// A call's answer, and whether an earlier sending of it may have been what took effect.
 pub(crate) struct Settled<C> {
@@ -36,9 +40,21 @@ impl Shared {
         keys: &[String],
         args: &[Value],
     ) -> Result<Settled<C>, EngineError> {
+        self.settle_until(Instant::now(), shard, call, keys, args).await
+    }
+
+    /// As [`Self::settle`]; a lost answer is sought until then, through a failover and the recovery after it.
+    pub(crate) async fn settle_until<C: Copy>(
+        &self,
+        until: Instant,
+        shard: &ShardHandle,
+        call: &'static Call<C>,
+        keys: &[String],
+        args: &[Value],
+    ) -> Result<Settled<C>, EngineError> {
         let script = call.script;
         self.wait_for_connection().await?;
-        let (mut floor_ms, mut lost, mut late) = (0, 0, 0);
+        let (mut floor_ms, mut lost, mut late, mut elsewhere) = (0, 0, 0, 0);
         loop {
             let deadline_ms = shard.clock.deadline_ms(self.settings.call_deadline);
             let mut all = Vec::with_capacity(args.len() + 2);
@@ -54,7 +70,8 @@ impl Shared {
                         return Err(if lost > 0 { EngineError::OutcomeUnknown } else { Refused::PastDeadline.into() });
                     }
                 }
-                // A lost call may have taken effect before the fence came down.
+                // A lost call may have taken effect before the fence came down; behind it, that shows.
+                Ok((Err(_), _)) if lost > 0 && Instant::now() < until => tokio::time::sleep(CALL_AGAIN).await,
                 Ok((Err(refused), _)) => {
                     return Err(if lost > 0 { EngineError::OutcomeUnknown } else { refused.into() });
                 }
@@ -62,13 +79,26 @@ impl Shared {
                     debug!(script = script.name, shard = %shard.shard, %error, "the answer of a call was lost");
                     floor_ms = floor_ms.max(deadline_ms);
                     lost += 1;
-                    if lost > SETTLING_CALLS {
+                    if lost > SETTLING_CALLS && Instant::now() >= until {
                         warn!(script = script.name, shard = %shard.shard, %error, "the outcome of a call is unknown");
                         return Err(EngineError::OutcomeUnknown);
                     }
-                    if self.wait_for_connection().await.is_err() {
-                        return Err(EngineError::OutcomeUnknown);
+                    if lost > 1 {
+                        tokio::time::sleep(CALL_AGAIN).await;
                     }
+                    while self.wait_for_connection().await.is_err() {
+                        if Instant::now() >= until {
+                            return Err(EngineError::OutcomeUnknown);
+                        }
+                    }
+                }
+                Err(CallError::Elsewhere(error)) => {
+                    debug!(script = script.name, shard = %shard.shard, %error, "another server is to be asked");
+                    elsewhere += 1;
+                    if elsewhere >= CALLS_ELSEWHERE && (lost == 0 || Instant::now() >= until) {
+                        return Err(if lost > 0 { EngineError::OutcomeUnknown } else { EngineError::ShardMoving });
+                    }
+                    tokio::time::sleep(CALL_AGAIN).await;
                 }
                 Err(CallError::Refused(error)) if lost > 0 => {
                     warn!(script = script.name, shard = %shard.shard, %error, "a lost call could not be settled");
@@ -128,6 +158,7 @@ impl From<CallError> for EngineError {
         match error {
             CallError::Lost(_) => Self::OutcomeUnknown,
             CallError::Refused(text) => Self::Unavailable(text),
+            CallError::Elsewhere(_) => Self::ShardMoving,
             CallError::Malformed(text) => Self::Malformed(text),
         }
     }

@@ -14,6 +14,7 @@ const BACKLOG_BYTES: &str = "stampede_log_backlog_bytes";
 const LOG_AGE: &str = "stampede_log_oldest_age_seconds";
 const RECOVERIES: &str = "stampede_recoveries_total";
 const FENCED: &str = "stampede_shard_fenced";
+const MOVING: &str = "stampede_shard_moving";
 const CLOCK_SKEW: &str = "stampede_redis_clock_skew_seconds";
 const PURGED_DROPS: &str = "stampede_purged_drops_total";
 const HANDED_OVER: &str = "stampede_log_handed_over_entries_total";
@@ -31,6 +32,7 @@ pub fn describe_metrics() {
     describe_gauge!(LOG_AGE, Unit::Seconds, "Age of the oldest entry of a shard's log.");
     describe_counter!(RECOVERIES, Unit::Count, "Recoveries of a shard, by outcome.");
     describe_gauge!(FENCED, Unit::Count, "1 while a shard waits for its recovery.");
+    describe_gauge!(MOVING, Unit::Count, "1 while a cluster moves the shard to another node.");
     describe_gauge!(CLOCK_SKEW, Unit::Seconds, "Redis's clock minus this machine's.");
     describe_counter!(PURGED_DROPS, Unit::Count, "Drops that were purged: only their tombstones are left in Redis.");
     describe_counter!(
@@ -83,6 +85,10 @@ pub(crate) fn purged_drop() {
 
 pub(crate) fn handed_over(entries: u64) {
     counter!(HANDED_OVER).increment(entries);
+}
+
+pub(crate) fn moving(shard: Shard, moving: bool) {
+    gauge!(MOVING, "shard" => shard.to_string()).set(f64::from(u8::from(moving)));
 }
 
 pub(crate) fn timer_late(late_ms: i64) {

@@ -350,8 +350,10 @@ async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken)
                 }
                 idle.wait(shutdown).await
             }
-            // Another worker sets the shard up, or recovers it.
-            Err(PersistError::Engine(EngineError::ShardRecovering)) => idle.wait(shutdown).await,
+            // Another worker sets the shard up, or recovers it; or it is on its way to another server.
+            Err(PersistError::Engine(EngineError::ShardRecovering | EngineError::ShardMoving)) => {
+                idle.wait(shutdown).await
+            }
             Err(error) => {
                 tracing::warn!(%error, "the persister will try again");
                 failing.wait(shutdown).await

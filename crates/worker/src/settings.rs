@@ -21,6 +21,9 @@ pub struct WorkerSettings {
     pub recovery_poll: Duration,
     /// How often some of the drops are checked for lost keys.
     pub damage_poll: Duration,
+    /// How long a key must have been missing from a Redis that is trusted before it counts as lost. Longer than an operator
+    /// needs to bring keys back whose move was given up: a rebuilt shard no longer knows what was not archived.
+    pub loss_patience: Duration,
     /// How long a recovery of another process may stand still before it is taken over.
     pub takeover_after: Duration,
     /// How often timers are looked at.
@@ -45,6 +48,7 @@ impl Default for WorkerSettings {
             forget_idle: Duration::from_secs(3_600),
             recovery_poll: Duration::from_millis(200),
             damage_poll: Duration::from_secs(2),
+            loss_patience: Duration::from_secs(10),
             takeover_after: Duration::from_secs(5),
             timer_poll: Duration::from_millis(200),
             open_after: Duration::from_secs(5),

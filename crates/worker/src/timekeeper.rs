@@ -48,7 +48,7 @@ impl Timekeeper {
             let due = match self.engine.due_timers(shard, TIMERS_AT_ONCE).await {
                 Ok(due) => due,
                 // Fenced: its timers are due again after the recovery.
-                Err(EngineError::ShardRecovering) => continue,
+                Err(EngineError::ShardRecovering | EngineError::ShardMoving) => continue,
                 Err(error) => {
                     failed = Some(error.into());
                     continue;

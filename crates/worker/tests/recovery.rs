@@ -2,7 +2,7 @@
 
 mod support;
 
-use stampede_domain::{CancelledBy, OrderStatus};
+use stampede_domain::{CancelledBy, Closing, OrderStatus};
 use stampede_engine::{Cancellation, Decision, DropChange, EngineError, OrderRef, Refusal};
 use stampede_worker::{RecoveryError, Watchman};
 use support::Harness;
@@ -217,8 +217,7 @@ async fn a_deleted_key_is_noticed_and_loses_no_order_that_was_not_archived_yet()
     let archived = harness.granted(&drop, "a").await;
     harness.persist_all().await;
     let logged = harness.granted(&drop, "b").await;
-    let mut watchman =
-        Watchman::new(harness.engine.clone(), std::sync::Arc::clone(&harness.archive), harness.settings.clone());
+    let mut watchman = watchman(&harness);
     assert_eq!(watchman.step().await.expect("looks"), vec![]);
     harness.redis.cli(&["DEL", "{s00}:drop:deleted:users"]);
     let recovered = watchman.step().await.expect("recovers");
@@ -241,6 +240,66 @@ async fn a_lost_meta_key_loses_no_order_that_was_not_archived_yet() {
     assert_eq!(harness.order(&drop, "a", "key").await, Ok(Decision::Replayed(archived)));
     assert_eq!(harness.order(&drop, "b", "key").await, Ok(Decision::Replayed(logged)));
     harness.assert_invariants(&drop).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_was_raised_and_given_up_does_not_keep_the_log_from_draining() {
+    let harness = Harness::start().await;
+    let drop = harness.open("given-up", 3, 1).await;
+    // A recovery dies before it has told Redis anything.
+    let raised = harness.archive.raise_epoch(harness.shard()).await.expect("raised");
+    harness.granted(&drop, "a").await;
+    let mut watchman = watchman(&harness);
+    let recovered = loop {
+        let recovered = watchman.step().await.expect("looks");
+        if !recovered.is_empty() {
+            break recovered;
+        }
+        tokio::time::sleep(harness.settings.takeover_after / 10).await;
+    };
+    assert_eq!((recovered[0].1.epoch.0, recovered[0].1.applied_facts), (raised.0 + 1, 0));
+    harness.assert_invariants(&drop).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_after_which_another_was_recovered_is_left_alone() {
+    let harness = Harness::start().await;
+    let drop = harness.open("stale", 3, 1).await;
+    harness.granted(&drop, "a").await;
+    harness.persist_all().await;
+    let shard = harness.shard();
+    let epoch = harness.archive.raise_epoch(shard).await.expect("raised");
+    let closing = Closing { shard, epoch, base: 2, through: 2, holes: Vec::new(), void: false };
+    harness.archive.close_epoch(&closing).await.expect("closed");
+    let mut watchman = watchman(&harness);
+    for _ in 0..5 {
+        assert_eq!(watchman.step().await.expect("looks"), vec![]);
+        tokio::time::sleep(harness.settings.takeover_after / 2).await;
+    }
+    assert_eq!(harness.archive.epoch(shard).await.expect("readable"), epoch);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_brought_back_in_time_was_not_lost() {
+    let mut harness = Harness::start().await;
+    harness.settings.loss_patience = std::time::Duration::from_secs(60);
+    let drop = harness.open("away", 3, 1).await;
+    let order = harness.granted(&drop, "a").await;
+    let mut watchman = watchman(&harness);
+    for key in ["{s00}:drop:away:users", "{s00}:log"] {
+        harness.redis.cli(&["RENAME", key, "away"]);
+        for _ in 0..3 {
+            assert_eq!(watchman.step().await.expect("looks"), vec![]);
+        }
+        harness.redis.cli(&["RENAME", "away", key]);
+        assert_eq!(watchman.step().await.expect("looks"), vec![]);
+    }
+    assert_eq!(harness.order(&drop, "a", "key").await, Ok(Decision::Replayed(order)));
+    harness.assert_invariants(&drop).await;
+}
+
+fn watchman(harness: &Harness) -> Watchman {
+    Watchman::new(harness.engine.clone(), std::sync::Arc::clone(&harness.archive), harness.settings.clone())
 }
 
 /// Stops Redis in order, keeps a copy of its files, and starts it again.

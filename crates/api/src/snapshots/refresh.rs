@@ -131,7 +131,7 @@ impl Snapshots {
         let (found, recovering) = match found {
             // A drop that is watched and not there any more was lost, not closed.
             Ok(found) => (Some(found), false),
-            Err(EngineError::ShardRecovering) => (None, true),
+            Err(EngineError::ShardRecovering | EngineError::ShardMoving) => (None, true),
             Err(error) => {
                 tracing::debug!(%shard, %error, "the snapshots could not be refreshed");
                 (None, false)

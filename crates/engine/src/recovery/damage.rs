@@ -1,13 +1,14 @@
-//! Looking for keys that are lost although the server's token is trusted: evicted, deleted by hand, half-migrated.
+//! Looking for keys that are lost although the server's token is trusted: evicted, deleted by hand, left behind by a slot's
+//! move. While a slot moves, nothing is lost yet.
 
 use bytes::Bytes;
-use fred::interfaces::ClientLike;
+use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{ClusterHash, CustomCommand, Value};
 use stampede_domain::{DropId, Shard, UserDigest};
 
 use crate::EngineError;
 use crate::engine::Engine;
-use crate::redis::{Fields, unavailable};
+use crate::redis::Fields;
 
 /// What looking at a few of a shard's drops found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +23,15 @@ impl Engine {
     /// Looks at about `count` of the drops that a shard opened, from `cursor` on (0 to begin).
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`] if Redis does not answer.
+    /// [`EngineError::Unavailable`] if Redis does not answer, [`EngineError::ShardMoving`] while a part of the keys is
+    /// elsewhere.
     pub async fn check_damage(&self, shard: Shard, cursor: u64, count: u32) -> Result<DamageCheck, EngineError> {
         let key = self.shared.handle(shard)?.keys.drops.clone();
         let command = CustomCommand::new_static("SSCAN", ClusterHash::FirstKey, false);
         let args: Vec<Value> = vec![key.into(), cursor.to_string().into(), "COUNT".into(), i64::from(count).into()];
-        let value = self.shared.redis.reader().custom(command, args).await.map_err(unavailable)?;
+        let redis = &self.shared.redis;
+        let scanned = redis.reader().custom(command, args).await;
+        let value = scanned.map_err(|error| redis.read_failed(error))?;
         let mut fields = Fields::of("SSCAN", value)?;
         let next = fields.parse()?;
         let mut members = fields.list()?;
@@ -46,5 +50,20 @@ impl Engine {
             Err(error) => return Err(error),
         };
         Ok(DamageCheck { next, damaged })
+    }
+
+    /// Whether a cluster is moving the shard to another node. What is missing then is not lost, but on its way.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if Redis does not answer.
+    pub async fn is_moving(&self, shard: Shard) -> Result<bool, EngineError> {
+        let redis = &self.shared.redis;
+        // No node of a cluster answers for keys of a slot on its way one of which it does not have; nobody has the second.
+        let keys = self.shared.handle(shard)?.keys.with_one_that_never_exists();
+        match redis.reader().exists::<i64, _>(keys).await.map_err(|error| redis.read_failed(error)) {
+            Ok(_) => Ok(false),
+            Err(EngineError::ShardMoving) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -59,6 +59,11 @@ impl ShardInspection {
     pub fn is_trusted(&self) -> bool {
         self.trusted_token.as_ref() == Some(&self.token) && !self.keys_missing
     }
+
+    /// Whether the process is the trusted one, and yet a key of the shard is missing.
+    pub fn lacks_keys(&self) -> bool {
+        self.trusted_token.as_ref() == Some(&self.token) && self.keys_missing
+    }
 }
 
 /// What lets a recovery's scripts through.

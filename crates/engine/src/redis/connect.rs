@@ -5,8 +5,9 @@ use std::sync::Arc;
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::Builder;
-use fred::types::config::{Config, ReconnectError, ReconnectPolicy};
+use fred::types::config::{Config, ReconnectPolicy};
 
+use super::failover::Link;
 use super::{Clients, Redis};
 use crate::{ConnectError, EngineSettings};
 
@@ -29,7 +30,8 @@ pub(crate) async fn connect(settings: &EngineSettings) -> Result<Redis, ConnectE
     subscriber.init().await.map_err(unreachable)?;
     // Subscribes again to everything after each reconnection.
     drop(subscriber.manage_subscriptions());
-    Ok(Redis { inner: Arc::new(Clients { change, read, subscriber }) })
+    let inner = Clients { change: Link::new(change), read: Link::new(read), subscriber: Link::new(subscriber) };
+    Ok(Redis { inner: Arc::new(inner) })
 }
 
 fn builder(config: &Config, settings: &EngineSettings, attempts: u32) -> Builder {
@@ -38,12 +40,15 @@ fn builder(config: &Config, settings: &EngineSettings, attempts: u32) -> Builder
         // By default a command whose answer was lost is sent again: a script would run twice.
         connection.max_command_attempts = attempts;
         connection.max_command_buffer_len = COMMAND_BUFFER;
-        connection.connection_timeout = settings.command_timeout;
-        connection.internal_command_timeout = settings.command_timeout;
+        // A node that stands still must not use up the time of calls to the others while the client looks for its successor.
+        connection.connection_timeout = settings.command_timeout / 2;
+        connection.internal_command_timeout = settings.command_timeout / 2;
         connection.tcp.nodelay = Some(true);
-        // A primary that was demoted answers, but not as one: look for the new primary.
-        connection.reconnect_errors =
-            vec![ReconnectError::ReadOnly, ReconnectError::MasterDown, ReconnectError::ClusterDown];
+        // A call that is sent elsewhere comes back to us, and tells that nothing was run. The client would follow, but a
+        // call that may be sent only once ends the client when it comes upon a slot that is being moved.
+        connection.max_redirections = 0;
+        // By default such an error is given to all calls that are under way: one cannot tell any more which of them ran.
+        connection.reconnect_errors = Vec::new();
     });
     builder.with_performance_config(|performance| performance.default_command_timeout = settings.command_timeout);
     // Without a policy a command hangs for ever after its connection was killed.

@@ -5,20 +5,27 @@
 
 mod connect;
 mod eviction;
+mod failover;
 mod reply;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
-use fred::error::{Error, ErrorKind};
+use fred::error::Error;
 use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::Value;
 
+use crate::EngineError;
 use crate::scripts::Script;
+use failover::{Link, casts_doubt, classify};
 
 pub(crate) use connect::connect;
 pub(crate) use reply::{Fields, Reply};
+
+/// How often a reading is repeated that came to a server that does not serve it, and the pause before.
+const READS_ELSEWHERE: u32 = 3;
+const READ_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a script call gave no reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +34,8 @@ pub(crate) enum CallError {
     Lost(String),
     /// The server refused the call, or the script stopped before its first write. Nothing happened.
     Refused(String),
+    /// The server does not serve the call now, and another will: nothing happened.
+    Elsewhere(String),
     /// The reply is not of the script's form.
     Malformed(String),
 }
@@ -38,9 +47,9 @@ pub(crate) struct Redis {
 }
 
 struct Clients {
-    change: Client,
-    read: Client,
-    subscriber: SubscriberClient,
+    change: Link<Client>,
+    read: Link<Client>,
+    subscriber: Link<SubscriberClient>,
 }
 
 impl Redis {
@@ -54,38 +63,64 @@ impl Redis {
         self.call(&self.inner.change, script, keys, args).await
     }
 
-    /// Calls a script that changes nothing; repeated over a new connection if the first one breaks.
+    /// Calls a script that changes nothing; repeated over a new connection if the first one breaks, and where another server
+    /// is to be asked.
     pub(crate) async fn read(
         &self,
         script: &'static Script,
         keys: Vec<String>,
         args: Vec<Value>,
     ) -> Result<Reply, CallError> {
-        self.call(&self.inner.read, script, keys, args).await
+        let mut elsewhere = 0;
+        loop {
+            let called = self.call(&self.inner.read, script, keys.clone(), args.clone()).await;
+            elsewhere += 1;
+            match called {
+                Err(CallError::Elsewhere(_)) if elsewhere < READS_ELSEWHERE => tokio::time::sleep(READ_AGAIN).await,
+                other => return other,
+            }
+        }
     }
 
     /// The client for plain reading commands.
     pub(crate) fn reader(&self) -> &Client {
-        &self.inner.read
+        &self.inner.read.client
     }
 
     /// The client for plain commands that change something.
     pub(crate) fn writer(&self) -> &Client {
-        &self.inner.change
+        &self.inner.change.client
+    }
+
+    /// What the error of a plain reading command means.
+    pub(crate) fn read_failed(&self, error: Error) -> EngineError {
+        self.failed(&self.inner.read, &error)
+    }
+
+    /// What the error of a plain command that changes something means, one that may be repeated whatever became of it.
+    pub(crate) fn change_failed(&self, error: Error) -> EngineError {
+        self.failed(&self.inner.change, &error)
     }
 
     /// The client that holds the subscriptions.
     pub(crate) fn subscriber(&self) -> &SubscriberClient {
-        &self.inner.subscriber
+        &self.inner.subscriber.client
+    }
+
+    /// Looks for the primary again with all clients.
+    pub(crate) fn look_for_primary(&self) {
+        self.inner.change.search();
+        self.inner.read.search();
+        self.inner.subscriber.search();
     }
 
     /// Closes the connections; commands in flight are answered first.
     pub(crate) async fn quit(&self) {
         let limit = Duration::from_secs(2);
         let quit = async {
-            let _ = self.inner.change.quit().await;
-            let _ = self.inner.read.quit().await;
-            let _ = self.inner.subscriber.quit().await;
+            let _ = self.inner.change.client.quit().await;
+            let _ = self.inner.read.client.quit().await;
+            let _ = self.inner.subscriber.client.quit().await;
         };
         // A server that does not answer must not keep a process from stopping.
         let _ = tokio::time::timeout(limit, quit).await;
@@ -93,12 +128,13 @@ impl Redis {
 
     async fn call(
         &self,
-        client: &Client,
+        link: &Link<Client>,
         script: &'static Script,
         keys: Vec<String>,
         args: Vec<Value>,
     ) -> Result<Reply, CallError> {
         debug_assert!(script.takes(keys.len()), "{} with {} keys", script.name, keys.len());
+        let client = &link.client;
         let first = client.evalsha::<Value, _, _, _>(script.sha1(), keys.clone(), args.clone()).await;
         let value = match first {
             // The server does not know the script: it was flushed, or another process took over. Nothing ran; the whole
@@ -108,27 +144,33 @@ impl Redis {
             }
             other => other,
         };
-        Reply::new(script, value.map_err(classify)?)
+        let value = value.map_err(|error| {
+            self.heed(link, &error);
+            classify(&error)
+        })?;
+        Reply::new(script, value)
     }
-}
 
-/// What a client's error says of the call: an answer of the server means that nothing happened, as a script writes
-/// nothing before its last check; anything else leaves the outcome open.
-fn classify(error: Error) -> CallError {
-    let text = error.to_string();
-    match error.kind() {
-        ErrorKind::IO | ErrorKind::Timeout | ErrorKind::Canceled | ErrorKind::Tls | ErrorKind::Protocol => {
-            CallError::Lost(text)
+    /// A log without its consumer group belongs to a shard that was never set up, or whose keys are lost.
+    fn failed(&self, link: &Link<Client>, error: &Error) -> EngineError {
+        self.heed(link, error);
+        if error.details().starts_with("NOGROUP") {
+            return EngineError::ShardRecovering;
         }
-        _ => CallError::Refused(text),
+        match classify(error) {
+            CallError::Elsewhere(_) => EngineError::ShardMoving,
+            CallError::Lost(text) | CallError::Refused(text) | CallError::Malformed(text) => {
+                EngineError::Unavailable(text)
+            }
+        }
     }
-}
 
-/// The error of a plain command, which may be repeated whatever became of it. A log without its consumer group belongs to
-/// a shard that was never set up, or whose keys are lost.
-pub(crate) fn unavailable(error: Error) -> crate::EngineError {
-    if error.details().starts_with("NOGROUP") {
-        return crate::EngineError::ShardRecovering;
+    /// Looks for the primary again if the error says so. The subscriptions go with it: they send nothing, so that nothing
+    /// would tell that their server stands still.
+    fn heed(&self, link: &Link<Client>, error: &Error) {
+        if casts_doubt(error) {
+            link.search();
+            self.inner.subscriber.search();
+        }
     }
-    crate::EngineError::Unavailable(error.to_string())
 }

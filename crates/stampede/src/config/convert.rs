@@ -81,6 +81,7 @@ impl Config {
             forget_idle: ms(self.forget_idle_ms),
             recovery_poll: ms(self.recovery_poll_ms),
             damage_poll: ms(self.damage_poll_ms),
+            loss_patience: ms(self.loss_patience_ms),
             takeover_after: ms(self.takeover_after_ms),
             timer_poll: ms(self.timer_poll_ms),
             open_after: ms(self.open_after_ms),

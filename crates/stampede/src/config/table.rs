@@ -223,6 +223,8 @@ settings! {
         recovery_poll_ms: u64 = 200 in 10..=60_000;
         /// How often some of the drops are checked for lost keys.
         damage_poll_ms: u64 = 2_000 in 10..=HOUR_MS;
+        /// How long a key must have been missing from a trusted Redis before its shard is rebuilt from the archive.
+        loss_patience_ms: u64 = 10_000 in 0..=HOUR_MS;
         /// How long another process's recovery may stand still before it is taken over.
         takeover_after_ms: u64 = 5_000 in 100..=HOUR_MS;
         /// How often due timers are looked for.

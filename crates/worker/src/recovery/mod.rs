@@ -208,6 +208,10 @@ impl Recovery {
 
     /// What the log holds is put into the archive first: it may be confirmed, or it is evidence.
     async fn wipe(&mut self) -> Result<RecoveryStep, RecoveryError> {
+        // A cluster lets no script make a key of a slot on its way, not even one that the script has just deleted.
+        if self.engine.is_moving(self.shard()).await? {
+            return Err(EngineError::ShardMoving.into());
+        }
         tracing::warn!(shard = %self.shard(), number = self.line.number, "what Redis holds is no prefix of the history; the shard is rebuilt from the archive");
         let mut after = None;
         loop {

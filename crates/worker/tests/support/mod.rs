@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod sale;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,13 +31,7 @@ impl Harness {
     /// A deployment of one shard, so that every drop meets every fault.
     pub async fn start() -> Self {
         let redis = Redis::start_with(RedisOptions { append_fsync: Some("always"), ..RedisOptions::default() }).await;
-        let dir = TempDir::new().expect("a temporary folder");
-        let url: ArchiveUrl =
-            format!("sqlite:{}", dir.path().join("archive.db").display()).parse().expect("an archive's address");
-        let archive = connect(&url).await.expect("the archive opens");
-        archive.migrate().await.expect("migrated");
-        let proposed = Deployment { id: "test".to_owned(), shards: ShardCount::try_from(1).expect("in range") };
-        let deployment = archive.deployment(&proposed).await.expect("created");
+        let (archive, deployment, dir) = open_archive(1).await;
         let settings = EngineSettings {
             redis_url: redis.url(),
             call_deadline: Duration::from_millis(600),
@@ -46,6 +42,7 @@ impl Harness {
         let settings = WorkerSettings {
             poll_min: Duration::from_millis(1),
             claim_idle: Duration::from_millis(50),
+            loss_patience: Duration::ZERO,
             takeover_after: Duration::from_millis(100),
             damage_poll: Duration::ZERO,
             ..WorkerSettings::default()
@@ -126,34 +123,11 @@ impl Harness {
     ) -> Arc<DropTerms> {
         let mut definition = definition(id, stock, limit);
         change(&mut definition);
-        let product = Product {
-            sku: definition.sku.clone(),
-            name: id.to_owned(),
-            description: None,
-            image_url: None,
-            price: definition.price,
-            created_at: definition.created_at,
-        };
-        self.archive.create_product(&product).await.expect("created");
-        self.archive.define_drop(&definition).await.expect("defined");
-        let record = self.archive.drop_record(&definition.id).await.expect("readable").expect("defined");
-        stampede_archive::open_once(&*self.archive, &record, || self.engine.open_drop(&definition))
-            .await
-            .expect("opened");
-        let record = self.archive.drop_record(&definition.id).await.expect("readable").expect("defined");
-        assert_eq!(record.stage, DropStage::Opened);
-        Arc::new(DropTerms { id: definition.id, sku: definition.sku, unit_price: definition.price })
+        open_drop(&self.engine, &*self.archive, definition).await
     }
 
     pub async fn order(&self, drop: &Arc<DropTerms>, user: &str, key: &str) -> Result<Decision, EngineError> {
-        let request = OrderRequest {
-            drop: Arc::clone(drop),
-            user_id: user.parse().expect("a user id"),
-            key: key.parse().expect("a key"),
-            units: 1,
-            expected_total: None,
-        };
-        self.engine.place_order(request, Duration::from_secs(3)).await
+        self.engine.place_order(request(drop, user, key), Duration::from_secs(3)).await
     }
 
     /// One granted order, in an entry of its own.
@@ -181,39 +155,17 @@ impl Harness {
     }
 
     pub async fn drop_now(&self, id: &DropId) -> LiveDrop {
-        let reading = self.engine.read_drops(self.shard(), std::slice::from_ref(id)).await;
-        reading.expect("the shard answers").drops.pop().flatten().expect("the drop is there")
+        drop_now(&self.engine, id).await
     }
 
     pub async fn archived_orders(&self, drop: &DropId) -> Vec<Order> {
-        let filter = OrderFilter { drop_id: Some(drop.clone()), user_id: None };
-        let orders = self.archive.orders(&filter, None, 10_000).await.expect("readable");
-        orders.into_iter().map(|archived| archived.order).collect()
+        archived_orders(&*self.archive, drop).await
     }
 
     /// Everything that must hold once the log has drained: stock adds up, and Redis and the archive agree on each user.
     pub async fn assert_invariants(&self, drop: &Arc<DropTerms>) {
         self.persist_all().await;
-        let now = self.drop_now(&drop.id).await;
-        assert_eq!(now.total_units, now.available_units + now.held_units + now.sold_units, "{now:?}");
-        let mut owned: HashMap<UserId, u32> = HashMap::new();
-        let mut ids = std::collections::HashSet::new();
-        let orders = self.archived_orders(&drop.id).await;
-        for order in &orders {
-            assert!(ids.insert(FactId::Order(order.id)), "{} is archived twice", order.id);
-            if order.status == OrderStatus::Confirmed {
-                *owned.entry(order.user_id.clone()).or_default() += u32::from(order.quantity);
-            }
-        }
-        assert_eq!(now.sold_units, owned.values().map(|units| u64::from(*units)).sum::<u64>());
-        assert!(owned.values().all(|units| *units <= now.limit_per_user), "{owned:?}");
-        for order in &orders {
-            let of = [(drop.id.clone(), UserDigest::of(&order.user_id))];
-            let grants = self.engine.user_grants(self.shard(), &of).await.expect("readable").remove(0).grants;
-            let (terms, records) = grants.expect("the drop is there");
-            let mut held = records.iter().map(|record| self.engine.order_of(&order.user_id, &terms, record));
-            assert!(held.any(|held| held == *order), "{order:?} is not in Redis as it is in the archive: {records:?}");
-        }
+        assert_agreement(&self.engine, &*self.archive, &drop.id).await;
     }
 }
 
@@ -230,5 +182,82 @@ pub fn definition(id: &str, stock: u32, limit: u32) -> DropDefinition {
         cancellations_per_user: 3,
         durability: None,
         created_at: Timestamp::now(),
+    }
+}
+
+/// An archive on SQLite for a deployment of so many shards; the folder goes with what it returns last.
+pub async fn open_archive(shards: u16) -> (Arc<dyn Archive>, Deployment, TempDir) {
+    let dir = TempDir::new().expect("a temporary folder");
+    let url: ArchiveUrl =
+        format!("sqlite:{}", dir.path().join("archive.db").display()).parse().expect("an archive's address");
+    let archive = connect(&url).await.expect("the archive opens");
+    archive.migrate().await.expect("migrated");
+    let proposed = Deployment { id: "test".to_owned(), shards: ShardCount::try_from(shards).expect("in range") };
+    let deployment = archive.deployment(&proposed).await.expect("created");
+    (archive, deployment, dir)
+}
+
+/// An order of one unit.
+pub fn request(drop: &Arc<DropTerms>, user: &str, key: &str) -> OrderRequest {
+    OrderRequest {
+        drop: Arc::clone(drop),
+        user_id: user.parse().expect("a user id"),
+        key: key.parse().expect("a key"),
+        units: 1,
+        expected_total: None,
+    }
+}
+
+/// Defines and opens a drop.
+pub async fn open_drop(engine: &Engine, archive: &dyn Archive, definition: DropDefinition) -> Arc<DropTerms> {
+    let product = Product {
+        sku: definition.sku.clone(),
+        name: definition.id.to_string(),
+        description: None,
+        image_url: None,
+        price: definition.price,
+        created_at: definition.created_at,
+    };
+    archive.create_product(&product).await.expect("created");
+    archive.define_drop(&definition).await.expect("defined");
+    let record = archive.drop_record(&definition.id).await.expect("readable").expect("defined");
+    stampede_archive::open_once(archive, &record, || engine.open_drop(&definition)).await.expect("opened");
+    let record = archive.drop_record(&definition.id).await.expect("readable").expect("defined");
+    assert_eq!(record.stage, DropStage::Opened);
+    Arc::new(DropTerms { id: definition.id, sku: definition.sku, unit_price: definition.price })
+}
+
+pub async fn drop_now(engine: &Engine, id: &DropId) -> LiveDrop {
+    let reading = engine.read_drops(engine.shard_of(id), std::slice::from_ref(id)).await;
+    reading.expect("the shard answers").drops.pop().flatten().expect("the drop is there")
+}
+
+pub async fn archived_orders(archive: &dyn Archive, drop: &DropId) -> Vec<Order> {
+    let filter = OrderFilter { drop_id: Some(drop.clone()), user_id: None };
+    let orders = archive.orders(&filter, None, 10_000).await.expect("readable");
+    orders.into_iter().map(|archived| archived.order).collect()
+}
+
+/// Stock adds up, and Redis and the archive, whose log has drained, agree on each user.
+pub async fn assert_agreement(engine: &Engine, archive: &dyn Archive, drop: &DropId) {
+    let now = drop_now(engine, drop).await;
+    assert_eq!(now.total_units, now.available_units + now.held_units + now.sold_units, "{now:?}");
+    let mut owned: HashMap<UserId, u32> = HashMap::new();
+    let mut ids = std::collections::HashSet::new();
+    let orders = archived_orders(archive, drop).await;
+    for order in &orders {
+        assert!(ids.insert(FactId::Order(order.id)), "{} is archived twice", order.id);
+        if order.status == OrderStatus::Confirmed {
+            *owned.entry(order.user_id.clone()).or_default() += u32::from(order.quantity);
+        }
+    }
+    assert_eq!(now.sold_units, owned.values().map(|units| u64::from(*units)).sum::<u64>());
+    assert!(owned.values().all(|units| *units <= now.limit_per_user), "{owned:?}");
+    for order in &orders {
+        let of = [(drop.clone(), UserDigest::of(&order.user_id))];
+        let grants = engine.user_grants(engine.shard_of(drop), &of).await.expect("readable").remove(0).grants;
+        let (terms, records) = grants.expect("the drop is there");
+        let mut held = records.iter().map(|record| engine.order_of(&order.user_id, &terms, record));
+        assert!(held.any(|held| held == *order), "{order:?} is not in Redis as it is in the archive: {records:?}");
     }
 }
