@@ -11,6 +11,7 @@ mod process;
 mod proxy;
 mod redis;
 mod resp;
+mod sqlite;
 
 #[cfg(feature = "app")]
 pub use app::{Answer, AppOptions, Caller, TestApp};
@@ -19,3 +20,4 @@ pub use mongo::{MongoDatabase, MongoServer};
 pub use port::free_port;
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisOptions};
+pub use sqlite::SqliteFault;
