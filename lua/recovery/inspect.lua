@@ -1,9 +1,9 @@
 -- What this Redis process knows of a shard, fenced or not.
 --
--- KEYS 5: meta, log, unsettled, timers, drops
+-- KEYS 6: meta, log, unsettled, timers, drops, dead
 -- RETURNS inspected
 --   inspected: token of the server, trusted token, epoch, line, recovering, number, last_ms, last_sequence, deployment, shards,
---   clock, how many of the five keys exist; '' for what is missing
+--   clock, how many of the six keys exist; '' for what is missing
 -- LOGS nothing
 --@include lib/read_clock
 --@include lib/read_token

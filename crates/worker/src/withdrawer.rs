@@ -25,7 +25,7 @@ pub enum WithdrawError {
     /// The archive failed.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// An order's fact is neither in the log nor in the archive.
+    /// An order's fact is neither in the log nor among the dead letters nor in the archive.
     #[error("the fact of order {0} was not found")]
     FactMissing(OrderId),
 }
@@ -97,6 +97,9 @@ impl Withdrawer {
                 return Ok(archived.order);
             }
             if let Some(order) = self.engine.logged_order(id).await?.and_then(|fact| fact.order()) {
+                return Ok(order);
+            }
+            if let Some(order) = self.engine.dead_order(id).await?.and_then(|fact| fact.order()) {
                 return Ok(order);
             }
             // It may have moved from the log to the archive between the two looks.
