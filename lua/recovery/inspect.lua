@@ -13,4 +13,6 @@ local reply = {'inspected', read_token()}
 for f = 1, 9 do reply[f + 2] = meta[f] or '' end
 reply[12] = read_clock()
 reply[13] = redis.call('EXISTS', unpack(KEYS))
+-- Earlier versions made a stream of the name that dead letters have: it is as good as missing.
+if redis.call('TYPE', KEYS[6])['ok'] == 'stream' then reply[13] = reply[13] - 1 end
 return reply

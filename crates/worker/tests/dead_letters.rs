@@ -262,6 +262,11 @@ async fn lost_dead_letters_come_back_without_a_rebuild() {
     let report = watchman.step().await.expect("recovers").remove(0).1;
     assert!(!report.wiped && report.restored_letters == 1, "{report:?}");
     assert_eq!(letters(&harness).await, before);
+    // What an earlier version left there.
+    harness.redis.cli(&["DEL", "{s00}:dead"]);
+    harness.redis.cli(&["XADD", "{s00}:dead", "*", "created", ""]);
+    assert_eq!(watchman.step().await.expect("recovers").remove(0).1.restored_letters, 1);
+    assert_eq!(letters(&harness).await, before);
     harness.engine.compensate_letter(&before[0].letter.fact).await.expect("compensated");
     harness.assert_invariants(&drop).await;
 }
