@@ -4,5 +4,6 @@
 -- `fields` is a flat list of names and values.
 local function touch_drop(shard, unsettled_key, drop_key, fields)
   redis.call('HSET', drop_key, 'version', version(shard.epoch, shard.number), unpack(fields))
-  redis.call('ZADD', unsettled_key, shard.number, drop_id(drop_key))
+  -- Greater only: a drop with dead letters stays unsettled.
+  redis.call('ZADD', unsettled_key, 'GT', shard.number, drop_id(drop_key))
 end

@@ -8,6 +8,7 @@
 -- LOGS nothing
 --@include lib/read_token
 --@include lib/create_shard
+--@include lib/create_dead
 --@include lib/reset_meta
 local epoch, token = tonumber(ARGV[1]), ARGV[2]
 local meta = redis.call('HMGET', KEYS[1], 'recovering', 'deployment', 'shards')
@@ -20,14 +21,12 @@ if not meta[2] then
   if lost then
     reset_meta(KEYS[1])
   else
-    create_shard(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+    create_shard(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6])
   end
   redis.call('HSET', KEYS[1], 'deployment', ARGV[3], 'shards', ARGV[4], 'floor', 0)
 end
-if redis.call('EXISTS', KEYS[6]) == 0 then
-  -- A stream that was emptied stays, and says that it is not lost.
-  redis.call('XDEL', KEYS[6], redis.call('XADD', KEYS[6], '*', 'created', ''))
-end
+-- Lost dead letters come back from the archive. Earlier versions made an empty stream of this name.
+if redis.call('TYPE', KEYS[6])['ok'] ~= 'hash' then create_dead(KEYS[6]) end
 redis.call('HSET', KEYS[1], 'recovering', epoch, 'token', '')
 local now = redis.call('HMGET', KEYS[1], 'epoch', 'line', 'number', 'last_ms', 'last_sequence')
 local complete = not lost and redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) == 4

@@ -1,8 +1,10 @@
 //! Folding facts into orders: which of them count, and what has become of an order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use stampede_domain::{Closing, Fact, FactBody, Fingerprint, OrderId, OrderStatus, Shard, counts};
+use stampede_domain::{
+    Closing, Fact, FactBody, Fingerprint, Grant, KeyDigest, Order, OrderId, OrderStatus, Shard, counts,
+};
 
 use crate::ArchivedOrder;
 
@@ -31,20 +33,42 @@ impl Closings {
     }
 }
 
-/// The orders that the grants among `facts` confirm, all with status `confirmed`.
-pub(crate) fn confirmed(facts: Vec<Fact>) -> Vec<ArchivedOrder> {
-    let confirmed =
-        |fact: Fact| fact.order().map(|order| ArchivedOrder { order, epoch: fact.epoch, number: fact.number });
-    facts.into_iter().filter_map(confirmed).collect()
+/// The orders that grants among `facts` confirm, with status `confirmed`, and those that compensations tell of.
+pub(crate) fn orders(facts: Vec<Fact>) -> Vec<ArchivedOrder> {
+    let order =
+        |fact: Fact| order_of(&fact).map(|order| ArchivedOrder { order, epoch: fact.epoch, number: fact.number });
+    facts.into_iter().filter_map(order).collect()
 }
 
-/// The fingerprint of the last grant among `facts`: one key of one user in one drop grants once.
+/// The order that a grant or a compensation is about.
+pub(crate) fn order_of(fact: &Fact) -> Option<Order> {
+    fact.order().or_else(|| fact.compensated_order())
+}
+
+/// The newest of the orders that were granted and of those that only compensations tell of. An order that is among both is
+/// the granted one.
+pub(crate) fn merge(granted: Vec<ArchivedOrder>, given_back: Vec<ArchivedOrder>, limit: usize) -> Vec<ArchivedOrder> {
+    let all = given_back.into_iter().chain(granted);
+    let merged: BTreeMap<OrderId, ArchivedOrder> = all.map(|archived| (archived.order.id, archived)).collect();
+    merged.into_values().rev().take(limit).collect()
+}
+
+/// The fingerprint of the last order among `facts`: one key of one user in one drop grants once.
 pub(crate) fn fingerprint(facts: &[Fact]) -> Option<Fingerprint> {
-    let of_grant = |fact: &Fact| match &fact.body {
-        FactBody::Granted(grant) => Some(grant.fingerprint),
+    facts.iter().filter_map(grant_of).map(|grant| grant.fingerprint).next_back()
+}
+
+/// Whether a grant, or a compensation of one, belongs to this key.
+pub(crate) fn is_of_key(fact: &Fact, key: KeyDigest) -> bool {
+    grant_of(fact).is_some_and(|grant| grant.key == key)
+}
+
+fn grant_of(fact: &Fact) -> Option<&Grant> {
+    match &fact.body {
+        FactBody::Granted(grant) => Some(grant),
+        FactBody::Compensated(compensation) => Some(&compensation.grant),
         _ => None,
-    };
-    facts.iter().filter_map(of_grant).next_back()
+    }
 }
 
 /// Gives `orders` the status that those of `withdrawals` that count say.
@@ -56,8 +80,8 @@ pub(crate) fn withdraw(orders: &mut [ArchivedOrder], withdrawals: &[Fact], closi
                 statuses.entry(withdrawal.order_id).or_insert(OrderStatus::Cancelled);
             }
             // Redis lets only one of the two happen. Should both be here, what the shopper was told last stands.
-            FactBody::Compensated(withdrawal) => {
-                statuses.insert(withdrawal.order_id, OrderStatus::Compensated);
+            FactBody::Compensated(given_back) => {
+                statuses.insert(given_back.order_id, OrderStatus::Compensated);
             }
             _ => {}
         }

@@ -15,8 +15,8 @@ mod sqlite;
 
 use async_trait::async_trait;
 use stampede_domain::{
-    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, Fingerprint, KeyDigest, LogId, OrderId, Product, Shard,
-    Sku, Timestamp, UserId, Window,
+    Closing, DeadLetter, Deployment, DropDefinition, DropId, Epoch, Fact, FactId, Fingerprint, KeyDigest, LogId,
+    OrderId, Product, Shard, Sku, Timestamp, UserId, Window,
 };
 
 pub use connect::{ArchiveUrl, InvalidArchiveUrl, connect};
@@ -30,7 +30,7 @@ pub use records::{
 pub use sqlite::SqliteArchive;
 
 /// The version of the schema that this software writes. `stampede migrate` moves an archive to it.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What every archive can do.
 ///
@@ -123,7 +123,11 @@ pub trait Archive: Send + Sync + 'static {
     /// given again.
     async fn insert_facts(&self, facts: &[Fact]) -> Result<Vec<Refusal>, ArchiveError>;
 
-    /// An order, if its fact is here and counts, with its status folded from the facts that count.
+    /// The facts that have these ids, in any order, whether they count or not. What cannot be read is left out.
+    async fn facts_by_ids(&self, ids: &[FactId]) -> Result<Vec<Fact>, ArchiveError>;
+
+    /// An order, if its fact, or that of its compensation, is here and counts, with its status folded from the facts that
+    /// count.
     async fn order(&self, id: OrderId) -> Result<Option<ArchivedOrder>, ArchiveError>;
 
     /// Orders whose facts count, newest first (by id, descending): at most `limit` with an id below `before`.
@@ -155,6 +159,22 @@ pub trait Archive: Send + Sync + 'static {
 
     /// The highest log id among the shard's facts, whether they count or not.
     async fn highest_log_id(&self, shard: Shard) -> Result<Option<LogId>, ArchiveError>;
+
+    // --- dead letters ---
+
+    /// Notes facts that are refused for good, each once and for ever, so that they can be rebuilt. A note of the same fact is
+    /// a success, whatever its reason. Returns those that cannot even be noted; all others are durable.
+    async fn note_dead_letters(&self, letters: &[DeadLetter]) -> Result<Vec<Refusal>, ArchiveError>;
+
+    /// The notes of one shard whose facts are in `range`, ordered by epoch, number and index: at most `limit` that come after
+    /// `after`. Whether their facts were archived later, or count, is the caller's to judge.
+    async fn dead_letters(
+        &self,
+        shard: Shard,
+        range: FactRange,
+        after: Option<FactCursor>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, ArchiveError>;
 
     // --- epochs ---
 

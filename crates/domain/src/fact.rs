@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Something that happened to a drop. Never changed once written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
     /// The shard whose log it came from.
     pub shard: Shard,
@@ -68,9 +68,14 @@ pub enum FactBody {
     /// An order was cancelled.
     Cancelled(Withdrawal),
     /// An order that the archive could not keep was given back.
-    Compensated(Withdrawal),
+    Compensated(Compensation),
     /// The records of its users were taken out of Redis, long after it was over; these figures stay.
     Purged(Tombstone),
+    /// An operator had a dead letter given to the archive once more.
+    Replayed {
+        /// The fact that was refused before.
+        of: FactId,
+    },
 }
 
 /// What ended a drop.
@@ -125,6 +130,16 @@ pub struct Withdrawal {
     pub by: CancelledBy,
 }
 
+/// An order that the archive could not keep and an operator gave back. It says all of the order, since the archive has no
+/// other fact of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compensation {
+    /// The order.
+    pub order_id: OrderId,
+    /// The order as it was granted.
+    pub grant: Grant,
+}
+
 impl FactBody {
     /// The word for this kind of fact, in the log, the archive and metrics.
     pub const fn kind(&self) -> &'static str {
@@ -141,6 +156,7 @@ impl FactBody {
             Self::Cancelled(_) => "cancelled",
             Self::Compensated(_) => "compensated",
             Self::Purged(_) => "purged",
+            Self::Replayed { .. } => REPLAYED,
         }
     }
 }
@@ -148,7 +164,10 @@ impl FactBody {
 /// The kind of an entry that holds a group of granted orders.
 const GRANTED: &str = "granted";
 
-/// How any fact other than a grant is written in the log: JSON, so that an SRE can read it.
+/// The kind of an entry that gives a dead letter's fact to the archive once more. Its data is that fact.
+const REPLAYED: &str = "replayed";
+
+/// How any fact other than a grant or a replay is written in the log: JSON, so that an SRE can read it.
 #[derive(Serialize, Deserialize)]
 struct LoggedFact {
     drop_id: DropId,
@@ -168,22 +187,45 @@ impl Fact {
     /// The order that this fact grants, as it stood then; `None` for any other kind of fact.
     pub fn order(&self) -> Option<Order> {
         let FactBody::Granted(grant) = &self.body else { return None };
-        Some(Order {
-            id: self.order_id_of(grant),
+        Some(self.order_with(self.order_id_of(grant), grant, OrderStatus::Confirmed))
+    }
+
+    /// The order that this fact gives back because the archive could not keep it; `None` for any other kind of fact.
+    pub fn compensated_order(&self) -> Option<Order> {
+        let FactBody::Compensated(Compensation { order_id, grant }) = &self.body else { return None };
+        Some(self.order_with(*order_id, grant, OrderStatus::Compensated))
+    }
+
+    fn order_with(&self, id: OrderId, grant: &Grant, status: OrderStatus) -> Order {
+        Order {
+            id,
             drop_id: self.drop_id.clone(),
             sku: grant.sku.clone(),
             user_id: grant.user_id.clone(),
             quantity: grant.units,
             unit_price: grant.unit_price,
-            status: OrderStatus::Confirmed,
-            placed_at: self.position.log_id.time(),
-        })
+            status,
+            placed_at: id.position().log_id.time(),
+        }
     }
 
     /// The JSON of a fact other than a grant, as the log holds it.
     pub fn log_json(drop_id: &DropId, body: &FactBody) -> String {
         let logged = LoggedFact { drop_id: drop_id.clone(), body: body.clone() };
         serde_json::to_string(&logged).unwrap_or_default()
+    }
+
+    /// The whole fact as JSON, from which [`Self::from_json`] makes it again: for dead letters and their replays.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The fact that [`Self::to_json`] wrote.
+    ///
+    /// # Errors
+    /// [`Malformed`] if this version did not write it.
+    pub fn from_json(json: &[u8]) -> Result<Self, Malformed> {
+        serde_json::from_slice(json).map_err(|_| Malformed { what: "fact" })
     }
 
     fn order_id_of(&self, grant: &Grant) -> OrderId {
@@ -220,12 +262,25 @@ impl Entry<'_> {
         if self.kind == GRANTED.as_bytes() {
             return self.granted();
         }
+        if let Some(replayed) = self.replayed()? {
+            let body = FactBody::Replayed { of: replayed.id() };
+            return Ok(vec![self.fact(0, 1, replayed.drop_id, body)]);
+        }
         let malformed = Malformed { what: "log entry" };
         let logged: LoggedFact = serde_json::from_slice(self.data).map_err(|_| malformed)?;
         if logged.body.kind().as_bytes() != self.kind {
             return Err(malformed);
         }
         Ok(vec![self.fact(0, 1, logged.drop_id, logged.body)])
+    }
+
+    /// The fact that this entry gives to the archive once more, with its own position, epoch and number; `None` if the entry
+    /// is no replay.
+    ///
+    /// # Errors
+    /// [`Malformed`] if this version did not write it.
+    pub fn replayed(&self) -> Result<Option<Fact>, Malformed> {
+        if self.kind == REPLAYED.as_bytes() { Fact::from_json(self.data).map(Some) } else { Ok(None) }
     }
 
     fn granted(&self) -> Result<Vec<Fact>, Malformed> {
@@ -298,5 +353,19 @@ mod tests {
         assert_eq!(orders.iter().map(|order| order.id.position().index).collect::<Vec<_>>(), [0, 2]);
         assert!(facts.iter().all(|fact| fact.entry_facts == 2));
         assert_ne!(orders[0].id.nonce(), orders[1].id.nonce());
+    }
+
+    #[test]
+    fn an_entry_of_a_replay_holds_the_fact_as_it_was_and_one_of_its_own() {
+        let drop_id: DropId = "demo".parse().expect("valid");
+        let json = Fact::log_json(&drop_id, &FactBody::Paused);
+        let first = entry("paused", json.as_bytes(), b"").facts().expect("readable").remove(0);
+        let data = first.to_json();
+        let replay = Entry { number: 40, epoch: Epoch(3), ..entry("replayed", data.as_bytes(), b"") };
+        assert_eq!(replay.replayed(), Ok(Some(first.clone())));
+        let own = replay.facts().expect("readable").remove(0);
+        assert_eq!((own.number, own.epoch, &own.body), (40, Epoch(3), &FactBody::Replayed { of: first.id() }));
+        assert_eq!(entry("paused", json.as_bytes(), b"").replayed(), Ok(None));
+        assert!(entry("replayed", json.as_bytes(), b"").facts().is_err(), "not a whole fact");
     }
 }

@@ -6,6 +6,7 @@
 
 mod closing;
 mod codec;
+mod dead_letter;
 mod deployment;
 mod digest;
 mod drop;
@@ -25,11 +26,12 @@ mod time;
 
 pub use closing::{Closing, counts};
 pub use codec::Malformed;
+pub use dead_letter::DeadLetter;
 pub use deployment::Deployment;
 pub use digest::{Fingerprint, KeyDigest, UserDigest, nonce};
 pub use drop::{DropDefinition, Durability, Mode, Tombstone, Window};
-pub use fact::{CancelledBy, ClosedBy, Entry, Fact, FactBody, Grant, Withdrawal};
-pub use fact_id::FactId;
+pub use fact::{CancelledBy, ClosedBy, Compensation, Entry, Fact, FactBody, Grant, Withdrawal};
+pub use fact_id::{FactId, InvalidFactId};
 pub use grant_record::{GrantRecord, GrantState};
 pub use group::{GroupData, GroupDrop, GroupOrder, MAX_GROUP_DROPS, MAX_GROUP_ORDERS, picked};
 pub use ids::{DropId, IdempotencyKey, InvalidId, Sku, UserId};

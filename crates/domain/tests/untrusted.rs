@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stampede_domain::{
-    CancelledBy, ClosedBy, Closing, Currency, DropDefinition, DropId, DropState, Durability, Entry, Epoch, Fact,
-    FactBody, Fingerprint, GrantRecord, GroupData, GroupDrop, GroupOrder, IdempotencyKey, KeyDigest, LogId,
-    MAX_GROUP_DROPS, MAX_GROUP_ORDERS, Mode, Money, OrderId, Position, Product, Shard, ShardCount, Sku, Timestamp,
-    UserDigest, UserId, Window, Withdrawal, picked,
+    CancelledBy, ClosedBy, Closing, Compensation, Currency, DeadLetter, DropDefinition, DropId, DropState, Durability,
+    Entry, Epoch, Fact, FactBody, FactId, Fingerprint, Grant, GrantRecord, GroupData, GroupDrop, GroupOrder,
+    IdempotencyKey, KeyDigest, LogId, MAX_GROUP_DROPS, MAX_GROUP_ORDERS, Mode, Money, OrderId, Position, Product,
+    Shard, ShardCount, Sku, Timestamp, Tombstone, UserDigest, UserId, Window, Withdrawal, picked,
 };
 
 /// A text is refused, or is read as something that is written as it stands: each value has one spelling.
@@ -117,6 +117,43 @@ fn withdrawals() -> impl Strategy<Value = Withdrawal> {
     })
 }
 
+fn compensations() -> impl Strategy<Value = Compensation> {
+    let digests = (any::<[u8; 8]>(), any::<[u8; 4]>());
+    (order_ids(), skus(), user_ids(), any::<u16>(), money(), digests).prop_map(
+        |(order_id, sku, user_id, units, unit_price, (key, fingerprint))| Compensation {
+            order_id,
+            grant: Grant {
+                sku,
+                user_id,
+                units,
+                unit_price,
+                key: KeyDigest(key),
+                fingerprint: Fingerprint(fingerprint),
+            },
+        },
+    )
+}
+
+fn fact_ids() -> impl Strategy<Value = FactId> {
+    let event = (shards(), any::<u32>(), log_ids(), any::<u16>()).prop_map(|(shard, epoch, log_id, index)| {
+        FactId::Event { shard, epoch: Epoch(epoch), position: Position { log_id, index } }
+    });
+    prop_oneof![order_ids().prop_map(FactId::Order), event]
+}
+
+fn tombstones() -> impl Strategy<Value = Tombstone> {
+    let state = prop::sample::select(vec![DropState::Ended, DropState::Cancelled]);
+    (state, windows(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
+        |(state, window, limit_per_user, total_units, sold_units)| Tombstone {
+            state,
+            window,
+            limit_per_user,
+            total_units,
+            sold_units,
+        },
+    )
+}
+
 /// Every kind of fact that the log holds as JSON.
 fn bodies() -> impl Strategy<Value = FactBody> {
     prop_oneof![
@@ -130,7 +167,8 @@ fn bodies() -> impl Strategy<Value = FactBody> {
         Just(FactBody::Closed { by: ClosedBy::Operator }),
         Just(FactBody::CalledOff),
         withdrawals().prop_map(FactBody::Cancelled),
-        withdrawals().prop_map(FactBody::Compensated),
+        compensations().prop_map(FactBody::Compensated),
+        tombstones().prop_map(FactBody::Purged),
     ]
 }
 
@@ -190,6 +228,7 @@ proptest! {
         one_spelling::<UserId>(&text);
         one_spelling::<IdempotencyKey>(&text);
         one_spelling::<OrderId>(&text);
+        one_spelling::<FactId>(&text);
         one_spelling::<Currency>(&text);
         read_again::<LogId>(&text);
         read_again::<Timestamp>(&text);
@@ -245,6 +284,7 @@ proptest! {
     #[test]
     fn any_json_is_read_or_refused(json in prop_oneof![any::<Vec<u8>>(), "[\\[\\]{}:,\"a-z0-9.eE+-]{0,60}".prop_map(String::into_bytes)]) {
         any_json::<FactBody>(&json);
+        any_json::<DeadLetter>(&json);
         any_json::<Closing>(&json);
         any_json::<DropDefinition>(&json);
         any_json::<Product>(&json);
@@ -254,6 +294,19 @@ proptest! {
         any_json::<KeyDigest>(&json);
         any_json::<ShardCount>(&json);
         any_json::<Timestamp>(&json);
+    }
+
+    #[test]
+    fn a_dead_letter_is_read_as_it_was_written(
+        body in bodies(), of in fact_ids(), drop_id in drop_ids(), at in (shards(), log_ids(), any::<u16>(), any::<u32>()),
+        number: u64, replayed: bool, reason: String,
+    ) {
+        let (shard, log_id, index, epoch) = at;
+        let body = if replayed { FactBody::Replayed { of } } else { body };
+        let position = Position { log_id, index };
+        let fact = Fact { shard, epoch: Epoch(epoch), number, position, entry_facts: 1, drop_id, body };
+        prop_assert_eq!(FactId::from_str(&fact.id().to_string()), Ok(fact.id()));
+        json_read_again(&DeadLetter::new(fact, &reason));
     }
 
     #[test]

@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::scripts::SCRIPTS;
-    use crate::{committer, log, recovery, sale, timers};
+    use crate::{committer, dead, log, recovery, sale, timers};
 
     type Declared = (&'static Script, BTreeSet<&'static str>);
 
@@ -92,6 +92,12 @@ mod tests {
     fn callers_know_exactly_the_codes_of_the_headers() {
         let mut calls: Vec<Declared> = vec![
             declared(&committer::GRANT),
+            declared(&dead::COMPENSATE),
+            declared(&dead::COUNT),
+            declared(&dead::LIST),
+            declared(&dead::READ),
+            declared(&dead::REPLAY),
+            declared(&dead::RESTORE),
             declared(&log::ACKNOWLEDGE),
             declared(&log::FORGET_CONSUMERS),
             declared(&log::HAND_OVER),

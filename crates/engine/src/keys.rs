@@ -15,7 +15,7 @@ pub struct Keys {
     pub timers: String,
     /// Set: the drops that were opened here.
     pub drops: String,
-    /// Stream: facts that the archive refuses for good.
+    /// Hash: facts that the archive refuses for good, by their ids.
     pub dead: String,
     /// Channel: ids of drops that changed.
     pub changes: String,

@@ -7,6 +7,7 @@ mod call;
 mod changes;
 mod clock;
 mod committer;
+mod dead;
 mod engine;
 mod error;
 mod keys;
@@ -21,10 +22,11 @@ mod settings;
 mod timers;
 
 pub use changes::{DropChanged, DropChanges};
+pub use dead::{KeptLetter, LetterChange, LetterCompensation, LetterNote, LetterReplay, LetterState};
 pub use engine::Engine;
 pub use error::{ConnectError, EngineError};
 pub use keys::Keys;
-pub use log::{EntryReceipt, LogEntry, LogStatus, PendingClaim};
+pub use log::{Acknowledged, EntryReceipt, LogEntry, LogStatus, PendingClaim};
 pub use metrics::describe_metrics;
 pub use recovery::{DamageCheck, DropPresence, HistoryChunk, Purges, RecoveryGuard, ShardInspection, ShardLine};
 pub use sale::{

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::interfaces::{ClientLike, StreamsInterface};
 use fred::types::{ClusterHash, CustomCommand, Value};
-use stampede_domain::{DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, OrderId, Shard};
+use stampede_domain::{DeadLetter, DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, OrderId, Shard};
 
 use crate::call::Call;
+use crate::dead::LetterChange;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::redis::{CallError, Fields};
@@ -24,9 +25,19 @@ const TAIL_LIMIT: usize = 4_096;
 
 pub(crate) static READ: Call<()> = Call::fenced(&scripts::LOG_READ, &[("read", ())]);
 pub(crate) static STATUS: Call<()> = Call::fenced(&scripts::LOG_STATUS, &[("status", ())]);
-pub(crate) static ACKNOWLEDGE: Call<()> = Call::fenced(&scripts::LOG_ACKNOWLEDGE, &[("acknowledged", ())]);
+pub(crate) static ACKNOWLEDGE: Call<Acknowledging> = Call::fenced(
+    &scripts::LOG_ACKNOWLEDGE,
+    &[("acknowledged", Acknowledging::Acknowledged), ("too-many", Acknowledging::TooMany)],
+);
 pub(crate) static FORGET_CONSUMERS: Call<()> = Call::fenced(&scripts::LOG_FORGET_CONSUMERS, &[("forgotten", ())]);
 pub(crate) static HAND_OVER: Call<()> = Call::fenced(&scripts::LOG_HAND_OVER, &[("handed-over", ())]);
+
+/// What `log/acknowledge` decides.
+#[derive(Clone, Copy)]
+pub(crate) enum Acknowledging {
+    Acknowledged,
+    TooMany,
+}
 
 /// One entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +61,19 @@ impl LogEntry {
     /// # Errors
     /// [`Malformed`] if this version did not write it.
     pub fn facts(&self) -> Result<Vec<Fact>, Malformed> {
-        let entry = Entry {
+        self.fields().facts()
+    }
+
+    /// The fact that this entry gives to the archive once more, as it was; `None` if the entry is no replay.
+    ///
+    /// # Errors
+    /// [`Malformed`] if this version did not write it.
+    pub fn replayed(&self) -> Result<Option<Fact>, Malformed> {
+        self.fields().replayed()
+    }
+
+    fn fields(&self) -> Entry<'_> {
+        Entry {
             shard: self.shard,
             id: self.id,
             epoch: self.epoch,
@@ -58,13 +81,14 @@ impl LogEntry {
             kind: &self.kind,
             data: &self.data,
             picks: &self.picks,
-        };
-        entry.facts()
+        }
     }
 
     /// What to give back when the archive holds all of its `facts`.
     pub fn receipt(&self, facts: &[Fact]) -> EntryReceipt {
-        let orders = facts.iter().filter(|fact| matches!(fact.body, FactBody::Granted(_))).count();
+        // A fact that the entry replays was counted with its own entry.
+        let granted = |fact: &&Fact| matches!(fact.body, FactBody::Granted(_)) && fact.position.log_id == self.id;
+        let orders = facts.iter().filter(granted).count();
         EntryReceipt { id: self.id, orders: orders as u64, bytes: (self.data.len() + self.picks.len()) as u64 }
     }
 }
@@ -78,6 +102,15 @@ pub struct EntryReceipt {
     pub orders: u64,
     /// The bytes of its payload.
     pub bytes: u64,
+}
+
+/// What became of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// So many of the entries were still pending.
+    Entries(u64),
+    /// There would be more dead letters than there may be; nothing was acknowledged.
+    TooManyLetters,
 }
 
 /// What was claimed from consumers that are gone.
@@ -176,15 +209,43 @@ impl Engine {
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, or if the shard is not in `epoch` any more.
     pub async fn acknowledge(&self, shard: Shard, epoch: Epoch, receipts: &[EntryReceipt]) -> Result<u64, EngineError> {
+        match self.acknowledge_with_letters(shard, epoch, receipts, &[]).await? {
+            Acknowledged::Entries(entries) => Ok(entries),
+            Acknowledged::TooManyLetters => Err(EngineError::Malformed("log/acknowledge: too many of none".to_owned())),
+        }
+    }
+
+    /// Acknowledges entries like [`Self::acknowledge`], of which some facts are dead letters now, or settle one.
+    ///
+    /// # Errors
+    /// As [`Self::acknowledge`].
+    pub async fn acknowledge_with_letters(
+        &self,
+        shard: Shard,
+        epoch: Epoch,
+        receipts: &[EntryReceipt],
+        letters: &[LetterChange],
+    ) -> Result<Acknowledged, EngineError> {
         let k = &self.shared.handle(shard)?.keys;
-        let mut args: Vec<Value> = vec![i64::from(epoch.0).into()];
+        let most = i64::try_from(self.shared.settings.dead_letters_max).unwrap_or(i64::MAX);
+        let mut args: Vec<Value> = vec![i64::from(epoch.0).into(), most.into(), Value::from(letters.len() as i64)];
+        for change in letters {
+            args.push(change.entry.to_string().into());
+            args.push(change.fact.to_string().into());
+            args.push(change.drop_id.as_str().into());
+            args.push(change.letter.as_ref().map(DeadLetter::to_json).unwrap_or_default().into());
+        }
         for receipt in receipts {
             args.push(receipt.id.to_string().into());
             args.push(Value::from(receipt.orders as i64));
             args.push(Value::from(receipt.bytes as i64));
         }
-        let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone()];
-        Ok(self.shared.change_fenced(&ACKNOWLEDGE, keys, args).await?.parse()?)
+        let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.dead.clone()];
+        let mut reply = self.shared.redis.change(ACKNOWLEDGE.script, keys, args).await?;
+        match ACKNOWLEDGE.decode(&reply)?? {
+            Acknowledging::Acknowledged => Ok(Acknowledged::Entries(reply.fields.parse()?)),
+            Acknowledging::TooMany => Ok(Acknowledged::TooManyLetters),
+        }
     }
 
     /// Forgets the names of consumers that are gone: without pending entries, and idle for `idle`. Returns how many.

@@ -18,6 +18,9 @@ pub struct EngineSettings {
     pub queue_max_orders: usize,
     /// When the log has grown so long that new orders are refused.
     pub log_bound: LogBound,
+    /// The most dead letters of one shard. At it, entries with facts that the archive refuses stay in the log, and so in its
+    /// bound.
+    pub dead_letters_max: u64,
 }
 
 /// The bound of a shard's log: what is appended and not yet acknowledged. At either figure new grants are refused;
@@ -46,6 +49,7 @@ impl Default for EngineSettings {
             group_max_orders: stampede_domain::MAX_GROUP_ORDERS,
             queue_max_orders: 65_536,
             log_bound: LogBound::default(),
+            dead_letters_max: 10_000,
         }
     }
 }

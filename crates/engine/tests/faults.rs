@@ -5,10 +5,11 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stampede_domain::{CancelledBy, Epoch, Fact, FactBody, KeyDigest, LogId};
+use stampede_domain::{CancelledBy, DeadLetter, Epoch, Fact, FactBody, KeyDigest, LogId};
 use stampede_engine::{
-    Cancellation, Decision, DropChange, DropChangeOutcome, DropTerms, Engine, EngineError, EngineSettings, Keys,
-    OrderRef, Refusal, SCRIPTS, Script,
+    Acknowledged, Cancellation, Decision, DropChange, DropChangeOutcome, DropTerms, Engine, EngineError,
+    EngineSettings, EntryReceipt, Keys, LetterChange, LetterCompensation, LetterReplay, OrderRef, Refusal, SCRIPTS,
+    Script,
 };
 use support::{Faults, WAIT, definition, grant_call, join_in_order, request, results, run_script, until};
 
@@ -16,6 +17,7 @@ on_both! {
     an_order_whose_answer_is_lost_is_granted_once,
     a_lost_group_is_settled_as_a_whole,
     a_change_whose_answer_is_lost_is_made_once,
+    a_letter_is_settled_once_though_the_answer_is_lost,
     an_outcome_that_nobody_could_settle_is_settled_by_the_same_key,
     a_process_that_is_cut_off_does_not_know_the_outcome,
     a_late_command_finds_what_its_resend_did,
@@ -96,6 +98,28 @@ async fn a_change_whose_answer_is_lost_is_made_once(f: Faults) {
     assert_eq!(f.lose(cancelled, |f| f.entries() > entries).await, Ok(Cancellation::Cancelled));
     let now = f.h.drop_now(&drop.id).await;
     assert_eq!((now.total_units, now.available_units), (8, 8));
+}
+
+async fn a_letter_is_settled_once_though_the_answer_is_lost(f: Faults) {
+    let drop = f.h.open("letters", 5, 5).await;
+    let orders = [f.h.buy(&drop, "a", "k", 1).await, f.h.buy(&drop, "b", "k", 1).await];
+    let mut facts = Vec::new();
+    for order in &orders {
+        facts.push(f.h.engine.logged_order(order.id).await.expect("readable").expect("in the log"));
+    }
+    let entries = f.h.engine.read_new(f.h.shard, "c", 10).await.expect("readable").entries;
+    let receipts: Vec<_> = entries.iter().map(|entry| entry.receipt(&[])).collect();
+    let letters: Vec<_> = facts.iter().map(letter_change).collect();
+    let acknowledged = f.h.engine.acknowledge_with_letters(f.h.shard, Epoch(1), &receipts, &letters).await;
+    assert_eq!(acknowledged, Ok(Acknowledged::Entries(3)));
+    let engine = f.engine(|_| ()).await;
+    let (replaying, replayed) = (engine.clone(), facts[0].clone());
+    let replay = f.lose(async move { replaying.replay_letter(&replayed).await }, |f| f.entries() == 1).await;
+    assert_eq!(replay, Ok(LetterReplay::Replayed));
+    let (compensating, compensated) = (engine.clone(), facts[1].clone());
+    let given = f.lose(async move { compensating.compensate_letter(&compensated).await }, |f| f.entries() == 2).await;
+    assert_eq!(given, Ok(LetterCompensation::Compensated));
+    assert_eq!((f.h.log().await.len(), f.h.drop_now(&drop.id).await.available_units), (2, 4));
 }
 
 async fn an_outcome_that_nobody_could_settle_is_settled_by_the_same_key(f: Faults) {
@@ -194,6 +218,12 @@ async fn restock_directly(f: &Faults, drop: &DropTerms) {
     assert_eq!(code, "changed");
 }
 
+/// The fact becomes a dead letter.
+fn letter_change(fact: &Fact) -> LetterChange {
+    let letter = Some(DeadLetter::new(fact.clone(), "refused"));
+    LetterChange { entry: fact.position.log_id, fact: fact.id(), drop_id: fact.drop_id.clone(), letter }
+}
+
 fn script(name: &str) -> &'static Script {
     SCRIPTS.iter().find(|script| script.name == name).expect("a script")
 }
@@ -245,14 +275,40 @@ async fn a_flushed_script_cache_is_filled_again(f: Faults) {
     let cancelled = f.h.engine.cancel_order(&OrderRef::from(&order), CancelledBy::Shopper).await;
     assert_eq!(cancelled, Ok(Cancellation::Cancelled));
     flush();
+    let refused = f.h.buy(&drop, "b", "k", 1).await;
+    let fact = f.h.engine.logged_order(refused.id).await.expect("readable").expect("in the log");
+    let entries = f.h.engine.read_new(f.h.shard, "c", 10).await.expect("readable").entries;
+    let receipts: Vec<_> = entries.iter().map(|entry| entry.receipt(&[])).collect();
+    flush();
+    let acknowledged =
+        f.h.engine.acknowledge_with_letters(f.h.shard, Epoch(1), &receipts, &[letter_change(&fact)]).await;
+    assert_eq!(acknowledged, Ok(Acknowledged::Entries(4)));
+    flush();
+    assert_eq!(f.h.engine.replay_letter(&fact).await, Ok(LetterReplay::Replayed));
+    flush();
+    assert_eq!(f.h.engine.compensate_letter(&fact).await, Ok(LetterCompensation::Replaying));
+    flush();
     assert!(!f.h.engine.fenced_shards().await.expect("readable").contains(&f.h.shard));
-    assert_eq!(f.h.drop_now(&drop.id).await.available_units, 5);
+    assert_eq!(f.h.drop_now(&drop.id).await.available_units, 4);
 }
 
 async fn a_full_server_refuses_whole_calls(f: Faults) {
     let (drop, other) = (f.h.open("full", 5, 5).await, f.h.open("other", 5, 5).await);
     let order = f.h.buy(&drop, "a", "k", 1).await;
-    let entries = f.h.engine.read_new(f.h.shard, "c", 1).await.expect("readable").entries;
+    let refused = f.h.buy(&drop, "refused", "k", 1).await;
+    let dead = f.h.engine.logged_order(refused.id).await.expect("readable").expect("in the log");
+    let read = async |limit| {
+        let entries = f.h.engine.read_new(f.h.shard, "c", limit).await.expect("readable").entries;
+        entries.iter().map(|entry| entry.receipt(&[])).collect::<Vec<_>>()
+    };
+    let acknowledge = async |receipts: &[EntryReceipt], fact: &Fact| {
+        f.h.engine.acknowledge_with_letters(f.h.shard, Epoch(1), receipts, &[letter_change(fact)]).await
+    };
+    assert_eq!(acknowledge(&read(4).await, &dead).await, Ok(Acknowledged::Entries(4)));
+    let logged = f.h.buy(&drop, "c", "k", 1).await;
+    let logged = f.h.engine.logged_order(logged.id).await.expect("readable").expect("in the log");
+    f.h.engine.change_drop(&drop.id, &DropChange::Start).await.expect("noted");
+    let receipts = read(1).await;
     let probe = f.h.probe();
     let client = probe.client().await;
     let before = probe.image(&client).await;
@@ -268,15 +324,17 @@ async fn a_full_server_refuses_whole_calls(f: Faults) {
     refused("open", f.h.engine.open_drop(&definition(f.h.id("new"))).await.err());
     refused("cancel", f.h.engine.cancel_order(&OrderRef::from(&order), CancelledBy::Shopper).await.err());
     let restock = DropChange::Restock { key: KeyDigest([1; 8]), units: 3 };
-    for change in [DropChange::Start, DropChange::Pause, restock, DropChange::CallOff] {
+    refused("replay", f.h.engine.replay_letter(&dead).await.err());
+    refused("compensate", f.h.engine.compensate_letter(&dead).await.err());
+    refused("a new letter", acknowledge(&receipts, &logged).await.err());
+    for change in [DropChange::Pause, restock, DropChange::CallOff] {
         refused("change", f.h.engine.change_drop(&drop.id, &change).await.err());
     }
     assert!(probe.image(&client).await == before, "a refused call changed something");
     // What is known is still told, and the archive may still make room.
     assert_eq!(f.h.order(&drop, "a", "k", 1).await, Ok(Decision::Replayed(order)));
-    let receipts: Vec<_> = entries.iter().map(|entry| entry.receipt(&[])).collect();
     assert_eq!(f.h.engine.acknowledge(f.h.shard, Epoch(1), &receipts).await, Ok(1));
-    assert_eq!(f.h.log().await.len(), 2);
+    assert_eq!(f.h.log().await.len(), 1);
     set_limit("0");
     f.h.buy(&drop, "b", "k", 1).await;
 }

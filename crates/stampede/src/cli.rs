@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{api, config, dev, migrate, purge, seed, token, worker};
+use crate::commands::{api, config, dead_letters, dev, migrate, purge, seed, token, worker};
 use crate::config::{CONFIG_VARIABLE, Loaded, Sources, dev_file};
 
 /// How long what still runs in the background may take at the very end.
@@ -70,6 +70,7 @@ enum Command {
     Seed(seed::Options),
     Token(token::Options),
     Config(config::Options),
+    DeadLetters(dead_letters::Options),
 }
 
 impl Scope {
@@ -131,6 +132,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Purge(options) => purge::run(&options, &scope.load(Vec::new())?).await,
         Command::Seed(options) => seed::run(&options, &scope.load(Vec::new())?).await,
         Command::Token(options) => token::run(&options, &scope.load(Vec::new())?),
+        Command::DeadLetters(options) => dead_letters::run(&options, &scope.load(Vec::new())?).await,
         Command::Config(options) => config::run(&options, || scope.load(Vec::new())),
     }
 }

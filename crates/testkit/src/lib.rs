@@ -15,6 +15,7 @@ mod replication;
 mod resp;
 mod sentinels;
 mod slot_move;
+mod sqlite;
 
 #[cfg(feature = "app")]
 pub use app::{Answer, AppOptions, Caller, TestApp};
@@ -25,3 +26,4 @@ pub use proxy::Proxy;
 pub use redis::{Redis, RedisOptions};
 pub use sentinels::Sentinels;
 pub use slot_move::SlotMove;
+pub use sqlite::SqliteFault;

@@ -17,6 +17,9 @@ use crate::process::{is_on_path, spawn};
 /// How long a server may take to answer: the first start of mongo-java-server fetches it with Maven.
 const START_LIMIT: Duration = Duration::from_secs(180);
 
+/// What the address of a server on this machine begins with.
+const HERE: &str = "mongodb://127.0.0.1:";
+
 /// A server of the MongoDB protocol that all tests of a process share.
 ///
 /// It is, in this order: the one that `MONGODB_URL` names; a private `mongod` from the search path; a private container of
@@ -51,6 +54,28 @@ impl MongoServer {
         })
     }
 
+    /// A server on this machine, so that a [`Proxy`](crate::Proxy) can stand before it: the shared one, or another if
+    /// `MONGODB_URL` names that.
+    ///
+    /// # Panics
+    /// As [`Self::shared`].
+    pub fn local() -> &'static Self {
+        static LOCAL: OnceLock<MongoServer> = OnceLock::new();
+        if std::env::var_os("MONGODB_URL").is_none() {
+            return Self::shared();
+        }
+        LOCAL.get_or_init(Self::start_here)
+    }
+
+    /// The port of a server on this machine.
+    ///
+    /// # Panics
+    /// If it is not one of [`Self::local`].
+    pub fn port(&self) -> u16 {
+        let port = self.url.0.strip_prefix(HERE).and_then(|port| port.parse().ok());
+        port.expect("a server that was started here")
+    }
+
     /// What it is: `MONGODB_URL`, `mongod`, `docker` or `mongo-java-server`.
     pub fn kind(&self) -> &str {
         self.kind
@@ -71,6 +96,10 @@ impl MongoServer {
         if let Ok(url) = std::env::var("MONGODB_URL") {
             return Self { kind: "MONGODB_URL", url: split_url(&url), _child: None };
         }
+        Self::start_here()
+    }
+
+    fn start_here() -> Self {
         if is_on_path("mongod") {
             return Self::start_mongod();
         }
@@ -133,7 +162,7 @@ impl MongoServer {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { kind, url: (format!("mongodb://127.0.0.1:{port}"), String::new()), _child: Some(child) }
+        Self { kind, url: (format!("{HERE}{port}"), String::new()), _child: Some(child) }
     }
 }
 

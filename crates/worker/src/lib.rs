@@ -3,6 +3,7 @@
 //! Each is a `step()` and a thin loop around it, so that tests drive steps. Any number of processes may run them at the same
 //! time: what one does not finish, another takes over.
 
+mod keeping;
 mod looping;
 mod metrics;
 mod opener;

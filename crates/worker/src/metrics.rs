@@ -8,6 +8,10 @@ const ARCHIVED_FACTS: &str = "stampede_archived_facts_total";
 const ARCHIVE_BATCH_FACTS: &str = "stampede_archive_batch_facts";
 const ARCHIVE_FAILURES: &str = "stampede_archive_failures_total";
 const REFUSED_FACTS: &str = "stampede_refused_facts_total";
+const DEAD_LETTERS: &str = "stampede_dead_letters";
+const DEAD_LETTERS_WRITTEN: &str = "stampede_dead_letters_written_total";
+const DEAD_LETTERS_REPLAYED: &str = "stampede_dead_letters_replayed_total";
+const DEAD_LETTERS_COMPENSATED: &str = "stampede_dead_letters_compensated_total";
 const LOST_ENTRIES: &str = "stampede_log_lost_entries_total";
 const BACKLOG_ORDERS: &str = "stampede_log_backlog_orders";
 const BACKLOG_BYTES: &str = "stampede_log_backlog_bytes";
@@ -25,7 +29,19 @@ pub fn describe_metrics() {
     describe_counter!(ARCHIVED_FACTS, Unit::Count, "Facts that the archive acknowledged.");
     describe_histogram!(ARCHIVE_BATCH_FACTS, Unit::Count, "Facts in one batch to the archive.");
     describe_counter!(ARCHIVE_FAILURES, Unit::Count, "Batches that the archive could not take at the time.");
-    describe_counter!(REFUSED_FACTS, Unit::Count, "Facts that the archive refuses for good, or that cannot be read.");
+    describe_counter!(
+        REFUSED_FACTS,
+        Unit::Count,
+        "Facts that stay in the log: they cannot be read, or not even be noted."
+    );
+    describe_gauge!(DEAD_LETTERS, Unit::Count, "Dead letters of a shard: facts that the archive refuses for good.");
+    describe_counter!(DEAD_LETTERS_WRITTEN, Unit::Count, "Facts that became dead letters.");
+    describe_counter!(DEAD_LETTERS_REPLAYED, Unit::Count, "Dead letters whose facts the archive took after all.");
+    describe_counter!(
+        DEAD_LETTERS_COMPENSATED,
+        Unit::Count,
+        "Orders that were given back, and of which the archive knows."
+    );
     describe_counter!(LOST_ENTRIES, Unit::Count, "Pending log entries that no longer exist. Must stay 0.");
     describe_gauge!(BACKLOG_ORDERS, Unit::Count, "Orders in a shard's log that are not archived yet.");
     describe_gauge!(BACKLOG_BYTES, Unit::Bytes, "Payload in a shard's log that is not archived yet.");
@@ -54,6 +70,16 @@ pub(crate) fn archive_failed() {
 
 pub(crate) fn refused(facts: usize) {
     counter!(REFUSED_FACTS).increment(facts as u64);
+}
+
+pub(crate) fn dead_letters(shard: Shard, letters: u64) {
+    gauge!(DEAD_LETTERS, "shard" => shard.to_string()).set(letters as f64);
+}
+
+pub(crate) fn letters_changed(written: usize, replayed: usize, compensated: usize) {
+    counter!(DEAD_LETTERS_WRITTEN).increment(written as u64);
+    counter!(DEAD_LETTERS_REPLAYED).increment(replayed as u64);
+    counter!(DEAD_LETTERS_COMPENSATED).increment(compensated as u64);
 }
 
 pub(crate) fn lost_entries(entries: usize) {

@@ -2,9 +2,10 @@
 //!
 //! Reads by consumer group, writes a batch, waits for the archive's own durable acknowledgement, then acknowledges and
 //! trims. What fails in between stays pending and is delivered again; the archive recognises what it has. It adds nothing
-//! of its own, so entries may reach the archive in any order.
+//! of its own, so entries may reach the archive in any order. A fact that the archive refuses for good becomes a dead letter.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,11 @@ use futures_util::future::join_all;
 use rand::RngExt;
 use stampede_archive::{Archive, ArchiveError};
 use stampede_domain::{Closing, Epoch, Fact, LogId, Shard, Timestamp};
-use stampede_engine::{Engine, EngineError, EntryReceipt, LogEntry, PendingClaim};
+use stampede_engine::{Acknowledged, Engine, EngineError, EntryReceipt, LetterChange, LogEntry, PendingClaim};
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerSettings;
+use crate::keeping::{Letters, Refused, facts_of, keep};
 use crate::looping::Pause;
 use crate::metrics;
 
@@ -80,7 +82,14 @@ struct Moving {
     epoch: Epoch,
     number: u64,
     receipt: EntryReceipt,
-    facts: usize,
+    /// The places of its facts in the batch.
+    facts: Range<usize>,
+}
+
+/// An entry whose facts are kept, and what that makes of dead letters.
+struct Kept<'a> {
+    moving: &'a Moving,
+    letters: Letters,
 }
 
 impl Persister {
@@ -161,33 +170,27 @@ impl Persister {
 
     async fn archive_and_acknowledge(&mut self, batch: Batch) -> Result<(usize, usize), PersistError> {
         let Batch { entries: moving, facts } = batch;
-        let refusals = self.archive.insert_facts(&facts).await.inspect_err(|_| metrics::archive_failed())?;
-        metrics::archived(facts.len() - refusals.len());
-        let mut refused = HashSet::new();
-        for refusal in refusals {
-            let fact = &facts[refusal.index];
-            refused.insert((fact.shard, fact.position.log_id));
-            let state = &mut self.shards[usize::from(fact.shard.number())];
-            if state.reported.insert(fact.position.log_id) {
-                metrics::refused(1);
-                tracing::error!(fact = %refusal.fact, reason = ?refusal.reason, "the archive refuses a fact for good; its entry stays in the log");
-            }
-        }
+        let refused = keep(&*self.archive, &facts).await.inspect_err(|_| metrics::archive_failed())?;
+        metrics::archived(facts.len() - refused.len());
         let (mut entries, mut acknowledged_facts) = (0, 0);
         for state in &mut self.shards {
-            let of_shard: Vec<&Moving> = moving
-                .iter()
-                .filter(|moving| moving.shard == state.shard)
-                .filter(|moving| !refused.contains(&(state.shard, moving.receipt.id)))
-                .collect();
-            if of_shard.is_empty() {
+            let mut kept = Vec::new();
+            let shard = state.shard;
+            for moving in moving.iter().filter(|moving| moving.shard == shard) {
+                kept.extend(state.letters(moving, &facts, &refused).map(|letters| Kept { moving, letters }));
+            }
+            if kept.is_empty() {
                 continue;
             }
-            match acknowledge(&self.engine, &*self.archive, state.shard, &of_shard).await {
+            match acknowledge(&self.engine, &*self.archive, state.shard, &kept).await {
                 Ok(done) => {
-                    entries += done;
-                    acknowledged_facts += of_shard.iter().map(|moving| moving.facts).sum::<usize>();
-                    if done < of_shard.len() {
+                    for kept in &done.kept {
+                        state.finished(kept);
+                        acknowledged_facts += kept.moving.facts.len();
+                    }
+                    entries += done.kept.len();
+                    state.report_held_back(&done.held_back);
+                    if done.kept.len() + done.held_back.len() < kept.len() {
                         state.draining = Some(LogId::default());
                     }
                 }
@@ -253,6 +256,45 @@ impl Persister {
                 metrics::log_status(shard, &status);
                 metrics::clock_skew(status.now_ms.cast_signed() - Timestamp::now().as_ms());
             }
+            if let Ok(letters) = self.engine.count_letters(shard).await {
+                metrics::dead_letters(shard, letters);
+            }
+        }
+    }
+}
+
+impl ShardState {
+    /// What an entry makes of dead letters; none if one of its facts is not kept, which is reported once.
+    fn letters(&mut self, moving: &Moving, facts: &[Fact], refused: &HashMap<usize, Refused>) -> Option<Letters> {
+        let places = moving.facts.clone();
+        for (place, fact) in places.clone().zip(&facts[places.clone()]) {
+            if let Some(Refused::NotKept(reason)) = refused.get(&place)
+                && self.reported.insert(moving.receipt.id)
+            {
+                metrics::refused(1);
+                tracing::error!(fact = %fact.id(), reason, "the archive refuses a fact and a note of it; its entry stays in the log");
+            }
+        }
+        Letters::of(moving.receipt.id, places.map(|place| (&facts[place], refused.get(&place))))
+    }
+
+    /// An entry was acknowledged.
+    fn finished(&mut self, kept: &Kept<'_>) {
+        self.reported.remove(&kept.moving.receipt.id);
+        let Letters { changes, replayed, compensated } = &kept.letters;
+        metrics::letters_changed(kept.letters.written(), *replayed, *compensated);
+        for letter in changes.iter().filter_map(|change| change.letter.as_ref()) {
+            tracing::error!(fact = %letter.fact.id(), reason = letter.reason, "the archive refuses a fact for good: it is a dead letter now; see `stampede dead-letters`");
+        }
+    }
+
+    /// Entries were not acknowledged because there are too many dead letters.
+    fn report_held_back(&mut self, held_back: &[&Kept<'_>]) {
+        for kept in held_back {
+            if self.reported.insert(kept.moving.receipt.id) {
+                metrics::refused(kept.letters.written());
+                tracing::error!(shard = %self.shard, entry = %kept.moving.receipt.id, "there are as many dead letters as there may be; an entry with more stays in the log");
+            }
         }
     }
 }
@@ -262,7 +304,7 @@ impl Batch {
     fn add(&mut self, state: &mut ShardState, claim: PendingClaim) {
         report_lost(state.shard, &claim.deleted);
         for entry in claim.entries {
-            match entry.facts() {
+            match facts_of(&entry) {
                 Ok(facts) => self.push(&entry, facts),
                 Err(error) => {
                     if state.reported.insert(entry.id) {
@@ -276,7 +318,8 @@ impl Batch {
 
     fn push(&mut self, entry: &LogEntry, facts: Vec<Fact>) {
         let (shard, epoch, number) = (entry.shard, entry.epoch, entry.number);
-        self.entries.push(Moving { shard, epoch, number, receipt: entry.receipt(&facts), facts: facts.len() });
+        let places = self.facts.len()..self.facts.len() + facts.len();
+        self.entries.push(Moving { shard, epoch, number, receipt: entry.receipt(&facts), facts: places });
         self.facts.extend(facts);
     }
 }
@@ -288,26 +331,49 @@ fn report_lost(shard: Shard, ids: &[LogId]) {
     }
 }
 
+/// What became of acknowledging.
+#[derive(Default)]
+struct Done<'a> {
+    /// Entries that were acknowledged.
+    kept: Vec<&'a Kept<'a>>,
+    /// Entries with more dead letters than there may be.
+    held_back: Vec<&'a Kept<'a>>,
+}
+
 /// Acknowledges the entries that are archived for good: those whose epoch is not sealed, or that every closing since covers.
-async fn acknowledge(
+async fn acknowledge<'a>(
     engine: &Engine,
     archive: &dyn Archive,
     shard: Shard,
-    moving: &[&Moving],
-) -> Result<usize, PersistError> {
+    kept: &'a [Kept<'a>],
+) -> Result<Done<'a>, PersistError> {
     let epoch = archive.epoch(shard).await?;
-    let sealed = moving.iter().any(|moving| moving.epoch < epoch);
+    let sealed = kept.iter().any(|kept| kept.moving.epoch < epoch);
     let closings = if sealed { archive.closings(shard).await? } else { Vec::new() };
-    let receipts: Vec<EntryReceipt> = moving
-        .iter()
-        .filter(|moving| is_archived(moving.epoch, moving.number, epoch, &closings))
-        .map(|moving| moving.receipt)
-        .collect();
-    if receipts.is_empty() {
-        return Ok(0);
+    let archived: Vec<&Kept<'_>> =
+        kept.iter().filter(|kept| is_archived(kept.moving.epoch, kept.moving.number, epoch, &closings)).collect();
+    if archived.is_empty() {
+        return Ok(Done::default());
     }
-    engine.acknowledge(shard, epoch, &receipts).await?;
-    Ok(receipts.len())
+    if send_receipts(engine, shard, epoch, &archived).await? == Acknowledged::TooManyLetters {
+        let (held_back, rest): (Vec<_>, Vec<_>) = archived.into_iter().partition(|kept| kept.letters.written() > 0);
+        if !rest.is_empty() {
+            send_receipts(engine, shard, epoch, &rest).await?;
+        }
+        return Ok(Done { kept: rest, held_back });
+    }
+    Ok(Done { kept: archived, held_back: Vec::new() })
+}
+
+async fn send_receipts(
+    engine: &Engine,
+    shard: Shard,
+    epoch: Epoch,
+    kept: &[&Kept<'_>],
+) -> Result<Acknowledged, EngineError> {
+    let receipts: Vec<EntryReceipt> = kept.iter().map(|kept| kept.moving.receipt).collect();
+    let letters: Vec<LetterChange> = kept.iter().flat_map(|kept| kept.letters.changes.iter().cloned()).collect();
+    engine.acknowledge_with_letters(shard, epoch, &receipts, &letters).await
 }
 
 /// Whether an entry of `entry_epoch` belongs to the history now that `epoch` was raised: each epoch since has a closing,

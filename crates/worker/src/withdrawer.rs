@@ -30,7 +30,7 @@ pub enum WithdrawError {
     /// The archive failed.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// An order's fact is neither in the log nor in the archive.
+    /// An order's fact is neither in the log nor among the dead letters nor in the archive.
     #[error("the fact of order {0} was not found")]
     FactMissing(OrderId),
     /// Units are sold although all users were gone through.
@@ -135,6 +135,9 @@ impl Withdrawer {
                 return Ok(Some(archived.order));
             }
             if let Some(order) = self.engine.logged_order(id).await?.and_then(|fact| fact.order()) {
+                return Ok(Some(order));
+            }
+            if let Some(order) = self.engine.dead_order(id).await?.and_then(|fact| fact.order()) {
                 return Ok(Some(order));
             }
             // It may have moved from the log to the archive between the two looks.

@@ -1,5 +1,7 @@
 //! What an operator does to a drop that exists.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -7,6 +9,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use stampede_domain::{ClosedBy, DropDefinition, DropId, KeyDigest};
 use stampede_engine::{DropChange, DropChangeOutcome};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::auth::Operator;
@@ -15,6 +18,9 @@ use crate::openapi::problems;
 use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::view::{DropView, NO_STORE, json};
+
+/// How long giving up a window is waited for.
+const WINDOW_WAIT: Duration = Duration::from_secs(1);
 
 problems!(
     ChangeProblems: Unauthenticated, Forbidden, NotFound, InvalidTransition, OutcomeUnknown, ShardRecovering, Unavailable,
@@ -141,10 +147,16 @@ async fn change(state: &ApiState, id: &DropId, change: DropChange) -> Result<Res
     json(StatusCode::OK, NO_STORE, &DropView::new(&known.definition, &live, live.phase()))
 }
 
-/// Another drop of the sku may have the window. If this fails, that drop's creation gives it up.
+/// Another drop of the sku may have the window. If this fails, that drop's creation gives it up; so an archive that is away
+/// does not hold up the answer.
 async fn give_up_window(state: &ApiState, definition: &DropDefinition) {
-    if let Err(error) = state.archive().release_window(&definition.sku, &definition.id).await {
-        tracing::debug!(drop = %definition.id, %error, "the window of a drop that is over is still kept");
+    let released = state.archive().release_window(&definition.sku, &definition.id);
+    match timeout(WINDOW_WAIT, released).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(drop = %definition.id, %error, "the window of a drop that is over is still kept");
+        }
+        Err(_) => tracing::debug!(drop = %definition.id, "the window of a drop that is over may still be kept"),
     }
 }
 

@@ -64,7 +64,11 @@ async fn collect(state: &ApiState, filter: OrderFilter, page: &Page<OrderId>) ->
     let unsettled = unsettled_drops(state, filter.drop_id.as_ref()).await?;
     let hot = match &filter.user_id {
         Some(user) => orders_of_user(state, user, &unsettled).await?,
-        None => newest_orders(state, &unsettled, before, limit).await?,
+        None => {
+            let mut orders = newest_orders(state, &unsettled, before, limit).await?;
+            orders.extend(dead_orders(state, &unsettled).await?);
+            orders
+        }
     };
     let archived = state.archive().orders(&filter, before, limit).await?;
     let mut merged: BTreeMap<OrderId, Order> =
@@ -121,6 +125,16 @@ async fn newest_orders(
         .map(|id| async move { engine.newest_logged_orders(&id, before, limit).await.map_err(Problem::of_read) });
     let found: Vec<_> = asked.buffered(AT_ONCE).try_collect().await?;
     Ok(found.into_iter().flatten().filter_map(|fact| fact.order()).collect())
+}
+
+/// The orders of these drops that the archive refuses, as they were granted. Asked for after the logs, from where they come.
+async fn dead_orders(state: &ApiState, drops: &[(Shard, DropId)]) -> Result<Vec<Order>, Problem> {
+    let engine = state.engine();
+    let shards: HashSet<Shard> = drops.iter().map(|(shard, _)| *shard).collect();
+    let asked = stream::iter(shards).map(|shard| async move { engine.letters(shard).await.map_err(Problem::of_read) });
+    let found: Vec<_> = asked.buffered(AT_ONCE).try_collect().await?;
+    let orders = found.into_iter().flatten().filter_map(|kept| kept.letter.fact.order());
+    Ok(orders.filter(|order| drops.iter().any(|(_, id)| *id == order.drop_id)).collect())
 }
 
 /// Gives the orders of drops that have not settled the statuses that their users' records say.

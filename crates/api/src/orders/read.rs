@@ -1,10 +1,13 @@
 //! Finding one order, wherever its fact is, with the status that it has now.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use stampede_domain::{Order, OrderId, UserDigest};
 use stampede_engine::UserGrants;
+use tokio::time::timeout;
 
 use super::view::{OrderView, answer};
 use crate::auth::Caller;
@@ -14,6 +17,9 @@ use crate::problem::Problem;
 use crate::state::ApiState;
 
 pub(super) const NO_SUCH_ORDER: Problem = Problem::NotFound("There is no such order.");
+
+/// How long the archive is waited for while the order may be elsewhere.
+const SHORTCUT_WAIT: Duration = Duration::from_secs(1);
 
 problems!(GetProblems: Unauthenticated, NotFound, ShardRecovering, Unavailable);
 
@@ -35,19 +41,21 @@ pub(crate) async fn get_order(
 
 /// The order, if the one who asks may see it. Its status is that of its fact's place, and may be an older one.
 ///
-/// Facts move from the log into the archive. An order that is in neither the archive nor, after that, the log has either
-/// moved in between, and is in the archive then, or does not exist.
+/// Facts move from the log into the archive, or to the dead letters and from there into the archive. An order that is in none
+/// of archive, log and dead letters, looked at in this order, has either moved in between, and is in the archive then, or
+/// does not exist.
 pub(super) async fn find(state: &ApiState, id: OrderId, caller: &Caller) -> Result<Order, Problem> {
     if id.shard().number() >= state.engine().deployment().shards.get() {
         return Err(NO_SUCH_ORDER);
     }
-    let order = match state.archive().order(id).await {
-        Ok(Some(archived)) => archived.order,
+    // An archive that is away must not hold up what the log knows.
+    let order = match timeout(SHORTCUT_WAIT, state.archive().order(id)).await {
+        Ok(Ok(Some(archived))) => archived.order,
         shortcut => match logged(state, id).await? {
             Some(order) => order,
             // An archive that was away may be back; if not, nobody can say that the order does not exist.
             None => {
-                if let Err(error) = shortcut {
+                if let Ok(Err(error)) = shortcut {
                     tracing::debug!(%error, "the archive was away when an order was looked for");
                 }
                 state.archive().order(id).await?.ok_or(NO_SUCH_ORDER)?.order
@@ -57,8 +65,13 @@ pub(super) async fn find(state: &ApiState, id: OrderId, caller: &Caller) -> Resu
     if order.user_id == caller.user_id || caller.is_operator() { Ok(order) } else { Err(NO_SUCH_ORDER) }
 }
 
+/// The order, if its fact is in the log or among the dead letters.
 async fn logged(state: &ApiState, id: OrderId) -> Result<Option<Order>, Problem> {
-    let fact = state.engine().logged_order(id).await.map_err(Problem::of_read)?;
+    let logged = state.engine().logged_order(id).await.map_err(Problem::of_read)?;
+    let fact = match logged {
+        Some(fact) => Some(fact),
+        None => state.engine().dead_order(id).await.map_err(Problem::of_read)?,
+    };
     Ok(fact.and_then(|fact| fact.order()).filter(|order| order.id == id))
 }
 

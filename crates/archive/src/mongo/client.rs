@@ -29,6 +29,7 @@ pub(super) struct Collections {
     pub(super) products: Collection<Document>,
     pub(super) drops: Collection<Document>,
     pub(super) facts: Collection<Document>,
+    pub(super) dead_letters: Collection<Document>,
     pub(super) epochs: Collection<Document>,
     pub(super) closings: Collection<Document>,
 }
@@ -65,6 +66,7 @@ impl Collections {
             products: named("products"),
             drops: named("drops"),
             facts: named("facts"),
+            dead_letters: named("dead_letters"),
             epochs: named("epochs"),
             closings: named("closings"),
             database,

@@ -7,12 +7,11 @@ use crate::ArchiveError;
 /// A unique index already has the document's value. The others are what old and compatible servers say for it.
 const DUPLICATE_KEY: [i32; 4] = [11000, 11001, 12582, 16460];
 
-/// Codes of a write error that says more about the server than about the document: it is changing its role or shutting
-/// down, out of time, of memory or of disk, or in conflict with another write. The document may succeed later.
-const PASSING: [i32; 29] = [
-    6, 7, 13, 18, 24, 43, 46, 50, 64, 79, 89, 91, 100, 112, 133, 134, 146, 189, 202, 225, 246, 262, 9001, 10058, 10107,
-    11600, 11602, 13435, 14031,
-];
+/// Codes of a write error that is about the document itself: a bad value, a form that the collection's validator or an index
+/// does not admit, too large. Any other code says more about the server (it changes its role, shuts down, is out of time, of
+/// memory, of disk or of its quota, in conflict with another write), and may be one that nobody has met yet: the document may
+/// succeed later.
+const REJECTING: [i32; 16] = [2, 9, 14, 16, 22, 28, 52, 53, 55, 56, 57, 121, 171, 10334, 16755, 17280];
 
 impl From<Error> for ArchiveError {
     fn from(error: Error) -> Self {
@@ -55,7 +54,8 @@ pub(super) fn not_yet_readable(what: &'static str) -> ArchiveError {
 pub(super) fn failures(error: Error) -> Result<Vec<Failure>, ArchiveError> {
     let ErrorKind::InsertMany(insert) = &*error.kind else { return Err(error.into()) };
     let write_errors = insert.write_errors.as_deref().unwrap_or_default();
-    let passing = write_errors.iter().any(|error| PASSING.contains(&error.code));
+    let told = |code| DUPLICATE_KEY.contains(&code) || REJECTING.contains(&code);
+    let passing = write_errors.iter().any(|error| !told(error.code));
     if insert.write_concern_error.is_some() || write_errors.is_empty() || passing {
         return Err(error.into());
     }

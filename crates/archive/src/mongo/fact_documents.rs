@@ -19,6 +19,9 @@ const WHAT: &str = "fact";
 /// The kind of the facts that are orders.
 pub(super) const GRANTED: &str = "granted";
 
+/// The kind of the facts that give back an order of which there is no other fact.
+pub(super) const COMPENSATED: &str = "compensated";
+
 pub(super) fn fact_id(id: FactId) -> Bson {
     match id {
         FactId::Order(id) => uuid(id),

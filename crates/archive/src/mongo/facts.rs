@@ -47,7 +47,8 @@ pub(super) async fn insert(collections: &Collections, facts: &[Fact]) -> Result<
         }
     }
     for chunk in duplicates.chunks(REREAD) {
-        let stored = stored(collections, chunk.iter().map(|index| &facts[*index])).await?;
+        let ids = chunk.iter().map(|index| facts[*index].id());
+        let stored = stored(collections, ids).await?;
         let differs = |index: &&usize| stored.get(&facts[**index].id()) != Some(&facts[**index]);
         refusals.extend(chunk.iter().filter(differs).map(|index| refusal(facts, *index, RefusalReason::Conflict)));
     }
@@ -65,12 +66,20 @@ fn refusal(facts: &[Fact], index: usize, reason: RefusalReason) -> Refusal {
 /// server waited for the majority to have everything up to that moment, and reported no write-concern error.
 async fn stored(
     collections: &Collections,
-    facts: impl Iterator<Item = &Fact>,
+    ids: impl Iterator<Item = FactId>,
 ) -> Result<HashMap<FactId, Fact>, ArchiveError> {
-    let ids: Vec<Bson> = facts.map(|fact| fact_id(fact.id())).collect();
+    let ids: Vec<Bson> = ids.map(fact_id).collect();
     let find = collections.facts.find(doc! { "_id": { "$in": ids } }).read_concern(ReadConcern::local());
     let stored = collect(find, |document| Ok(read(document).ok())).await?;
     Ok(stored.into_iter().flatten().map(|fact| (fact.id(), fact)).collect())
+}
+
+pub(super) async fn by_ids(collections: &Collections, ids: &[FactId]) -> Result<Vec<Fact>, ArchiveError> {
+    let mut facts = Vec::new();
+    for chunk in ids.chunks(REREAD) {
+        facts.extend(stored(collections, chunk.iter().copied()).await?.into_values());
+    }
+    Ok(facts)
 }
 
 /// Reads epoch by epoch: a shard's index is then entered once for each, however many entries lie below the range.

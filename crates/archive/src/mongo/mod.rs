@@ -4,6 +4,7 @@
 //! update. What must not be torn lies in one document, and changes by compare-and-set.
 
 mod client;
+mod dead_letters;
 mod documents;
 mod drops;
 mod epochs;
@@ -17,8 +18,8 @@ mod windows;
 
 use async_trait::async_trait;
 use stampede_domain::{
-    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, Fingerprint, KeyDigest, LogId, OrderId, Product, Shard,
-    Sku, Timestamp, UserId, Window,
+    Closing, DeadLetter, Deployment, DropDefinition, DropId, Epoch, Fact, FactId, Fingerprint, KeyDigest, LogId,
+    OrderId, Product, Shard, Sku, Timestamp, UserId, Window,
 };
 
 use crate::{
@@ -128,6 +129,10 @@ impl Archive for MongoArchive {
         in_time(facts::insert(&self.collections, facts)).await
     }
 
+    async fn facts_by_ids(&self, ids: &[FactId]) -> Result<Vec<Fact>, ArchiveError> {
+        in_time(facts::by_ids(&self.collections, ids)).await
+    }
+
     async fn order(&self, id: OrderId) -> Result<Option<ArchivedOrder>, ArchiveError> {
         in_time(orders::one(&self.collections, id)).await
     }
@@ -162,6 +167,20 @@ impl Archive for MongoArchive {
 
     async fn highest_log_id(&self, shard: Shard) -> Result<Option<LogId>, ArchiveError> {
         in_time(facts::highest_log_id(&self.collections, shard)).await
+    }
+
+    async fn note_dead_letters(&self, letters: &[DeadLetter]) -> Result<Vec<Refusal>, ArchiveError> {
+        in_time(dead_letters::insert(&self.collections, letters)).await
+    }
+
+    async fn dead_letters(
+        &self,
+        shard: Shard,
+        range: FactRange,
+        after: Option<FactCursor>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, ArchiveError> {
+        in_time(dead_letters::range(&self.collections, shard, range, after, limit)).await
     }
 
     async fn epoch(&self, shard: Shard) -> Result<Epoch, ArchiveError> {

@@ -6,7 +6,7 @@ use stampede_domain::{DropId, Fact, Fingerprint, KeyDigest, OrderId, UserId};
 use super::client::Collections;
 use super::documents::{collect, limit as to_limit, uuid};
 use super::epochs;
-use super::fact_documents::{GRANTED, read};
+use super::fact_documents::{COMPENSATED, GRANTED, read};
 use crate::fold::{self, Closings};
 use crate::{ArchiveError, ArchivedOrder, OrderFilter};
 
@@ -14,15 +14,32 @@ use crate::{ArchiveError, ArchivedOrder, OrderFilter};
 const WITHDRAWALS_OF: usize = 1_000;
 
 pub(super) async fn one(collections: &Collections, id: OrderId) -> Result<Option<ArchivedOrder>, ArchiveError> {
-    let found = collections.facts.find_one(doc! { "_id": uuid(id) }).await?;
-    let fact = found.map(read).transpose()?;
     let mut closings = Closings::default();
-    let mut orders = counting(collections, fact.into_iter().collect(), &mut closings).await?;
+    let mut orders = granted(collections, id, &mut closings).await;
+    if !matches!(&orders, Ok(found) if !found.is_empty()) {
+        // What the archive could not keep, it may know to be given back.
+        let query = doc! { "kind": COMPENSATED, "details.order_id": uuid(id) };
+        let given_back = collect(collections.facts.find(query), read).await?;
+        let given_back = counting(collections, given_back, &mut closings).await?;
+        if !given_back.is_empty() {
+            orders = Ok(given_back);
+        }
+    }
+    let mut orders = orders?;
     fold_status(collections, &mut orders, &mut closings).await?;
     Ok(orders.pop())
 }
 
-/// Reads on until the page is full: facts that do not count may lie in between.
+async fn granted(
+    collections: &Collections,
+    id: OrderId,
+    closings: &mut Closings,
+) -> Result<Vec<ArchivedOrder>, ArchiveError> {
+    let found = collections.facts.find_one(doc! { "_id": uuid(id) }).await?;
+    let fact = found.map(read).transpose()?;
+    counting(collections, fact.into_iter().collect(), closings).await
+}
+
 pub(super) async fn page(
     collections: &Collections,
     filter: &OrderFilter,
@@ -30,19 +47,38 @@ pub(super) async fn page(
     limit: usize,
 ) -> Result<Vec<ArchivedOrder>, ArchiveError> {
     let mut closings = Closings::default();
+    let granted = counting_page(collections, filter, before, limit, &mut closings, false).await?;
+    let given_back = counting_page(collections, filter, before, limit, &mut closings, true).await?;
+    let mut orders = fold::merge(granted, given_back, limit);
+    fold_status(collections, &mut orders, &mut closings).await?;
+    Ok(orders)
+}
+
+/// Orders that were granted, or those that compensations tell of. Reads on until the page is full: facts that do not count
+/// may lie in between.
+async fn counting_page(
+    collections: &Collections,
+    filter: &OrderFilter,
+    mut before: Option<OrderId>,
+    limit: usize,
+    closings: &mut Closings,
+    given_back: bool,
+) -> Result<Vec<ArchivedOrder>, ArchiveError> {
     let mut orders: Vec<ArchivedOrder> = Vec::new();
-    let mut before = before;
     while orders.len() < limit {
         let wanted = limit - orders.len();
-        let facts = grants(collections, filter, before, wanted).await?;
+        let facts = if given_back {
+            compensations(collections, filter, before, wanted).await?
+        } else {
+            grants(collections, filter, before, wanted).await?
+        };
         let exhausted = facts.len() < wanted;
-        before = facts.last().and_then(Fact::order).map(|order| order.id);
-        orders.extend(counting(collections, facts, &mut closings).await?);
+        before = facts.last().and_then(fold::order_of).map(|order| order.id);
+        orders.extend(counting(collections, facts, closings).await?);
         if exhausted {
             break;
         }
     }
-    fold_status(collections, &mut orders, &mut closings).await?;
     Ok(orders)
 }
 
@@ -59,12 +95,16 @@ pub(super) async fn of_key(
         "drop_id": drop_id.as_str(),
         "key_digest": key.to_string(),
     };
-    let mut facts = collect(collections.facts.find(query), read).await?;
+    let granted = collect(collections.facts.find(query), read).await?;
+    let filter = OrderFilter { user_id: Some(user_id.clone()), drop_id: Some(drop_id.clone()) };
+    let mut facts = compensations(collections, &filter, None, usize::MAX).await?;
+    facts.retain(|fact| fold::is_of_key(fact, key));
+    facts.extend(granted);
     let mut closings = Closings::default();
     learn(collections, &facts, &mut closings).await?;
     facts.retain(|fact| closings.count(fact));
     let fingerprint = fold::fingerprint(&facts);
-    let mut orders = fold::confirmed(facts);
+    let mut orders = fold::orders(facts);
     fold_status(collections, &mut orders, &mut closings).await?;
     Ok(orders.pop().zip(fingerprint))
 }
@@ -89,6 +129,27 @@ async fn grants(
     collect(collections.facts.find(query).sort(doc! { "_id": -1 }).limit(to_limit(limit)), read).await
 }
 
+/// Compensations, by the ids of their orders.
+async fn compensations(
+    collections: &Collections,
+    filter: &OrderFilter,
+    before: Option<OrderId>,
+    limit: usize,
+) -> Result<Vec<Fact>, ArchiveError> {
+    let mut query = doc! { "kind": COMPENSATED };
+    if let Some(user_id) = &filter.user_id {
+        query.insert("details.grant.user_id", user_id.as_str());
+    }
+    if let Some(drop_id) = &filter.drop_id {
+        query.insert("drop_id", drop_id.as_str());
+    }
+    if let Some(before) = before {
+        query.insert("details.order_id", doc! { "$lt": uuid(before) });
+    }
+    let newest_first = doc! { "details.order_id": -1 };
+    collect(collections.facts.find(query).sort(newest_first).limit(to_limit(limit)), read).await
+}
+
 /// The orders of those facts that count.
 async fn counting(
     collections: &Collections,
@@ -97,7 +158,7 @@ async fn counting(
 ) -> Result<Vec<ArchivedOrder>, ArchiveError> {
     learn(collections, &facts, closings).await?;
     facts.retain(|fact| closings.count(fact));
-    Ok(fold::confirmed(facts))
+    Ok(fold::orders(facts))
 }
 
 async fn fold_status(

@@ -32,7 +32,12 @@ pub(super) async fn migrate(collections: &Collections) -> Result<(), ArchiveErro
     let document = doc! { "_id": ID, "version": i64::from(SCHEMA_VERSION) };
     match collections.schema.insert_one(document).await {
         Ok(_) => Ok(()),
-        Err(error) if is_duplicate(&error) => Ok(()),
+        Err(error) if is_duplicate(&error) => {
+            let older = doc! { "_id": ID, "version": { "$lt": i64::from(SCHEMA_VERSION) } };
+            let set = doc! { "$set": { "version": i64::from(SCHEMA_VERSION) } };
+            collections.schema.update_one(older, set).await?;
+            Ok(())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -52,6 +57,11 @@ async fn create_indexes(collections: &Collections) -> Result<(), ArchiveError> {
     let grants = || IndexOptions::builder().partial_filter_expression(doc! { "kind": "granted" }).build();
     index(facts, doc! { "user_id": 1, "_id": -1 }, Some(grants())).await?;
     index(facts, doc! { "drop_id": 1, "_id": -1 }, Some(grants())).await?;
+    let given_back = || IndexOptions::builder().partial_filter_expression(doc! { "kind": "compensated" }).build();
+    index(facts, doc! { "details.grant.user_id": 1, "details.order_id": -1 }, Some(given_back())).await?;
+    index(facts, doc! { "drop_id": 1, "details.order_id": -1 }, Some(given_back())).await?;
+    let by_entry = doc! { "shard": 1, "epoch": 1, "number": 1, "index": 1 };
+    index(&collections.dead_letters, by_entry, None).await?;
 
     index(&collections.products, doc! { "created_at": -1, "_id": -1 }, None).await?;
     let drops = &collections.drops;

@@ -68,7 +68,8 @@ pub(super) fn bind(insert: &mut Statement<'_>, offset: usize, fact: &Fact) -> ru
     };
     insert.raw_bind_parameter(offset + 16, body)?;
     let order_id = match &fact.body {
-        FactBody::Cancelled(withdrawal) | FactBody::Compensated(withdrawal) => Some(withdrawal.order_id),
+        FactBody::Cancelled(withdrawal) => Some(withdrawal.order_id),
+        FactBody::Compensated(given_back) => Some(given_back.order_id),
         _ => None,
     };
     insert.raw_bind_parameter(offset + 17, order_id.as_ref().map(|id| &id.as_bytes()[..]))

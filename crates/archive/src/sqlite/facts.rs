@@ -1,9 +1,10 @@
 //! Facts: inserting them, and reading them in the order of the log.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use stampede_domain::{Epoch, Fact, LogId, Shard};
+use stampede_domain::{Epoch, Fact, FactId, LogId, Shard};
 
 use super::columns::sql_limit;
+use super::errors::rejection;
 use super::fact_rows::{self, COLUMN_COUNT, COLUMNS};
 use super::user_orders;
 use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
@@ -14,7 +15,8 @@ const ROWS: usize = 16;
 /// Inserts all facts that can be, in the caller's transaction.
 ///
 /// `OR IGNORE` passes over a fact whose id, or whose place in the log, is taken. Only when a statement inserted fewer rows
-/// than it was given are its facts looked at one by one, which is the case of a batch that comes again.
+/// than it was given are its facts looked at one by one, which is the case of a batch that comes again. A statement that is
+/// rejected because of one of its facts is given again in parts of one.
 pub(super) fn insert(db: &Connection, facts: &[Fact]) -> Result<Vec<Refusal>, ArchiveError> {
     let mut refusals = Vec::new();
     let mut acceptable = Vec::with_capacity(facts.len());
@@ -54,8 +56,13 @@ fn insert_chunk(
     for (row, (_, fact)) in chunk.iter().enumerate() {
         fact_rows::bind(insert, row * COLUMN_COUNT, fact)?;
     }
-    if insert.raw_execute()? == chunk.len() {
-        return Ok(());
+    match insert.raw_execute() {
+        Ok(inserted) if inserted == chunk.len() => return Ok(()),
+        Ok(_) => {}
+        Err(error) => {
+            let Some(why) = rejection(&error) else { return Err(error.into()) };
+            return insert_rejected(db, chunk, &why, refusals);
+        }
     }
     for (index, fact) in chunk {
         if !is_stored(db, fact)? {
@@ -65,15 +72,41 @@ fn insert_chunk(
     Ok(())
 }
 
+/// Inserts, one by one, those of the facts of a rejected statement that are not to blame.
+fn insert_rejected(
+    db: &Connection,
+    chunk: &[(usize, &Fact)],
+    why: &str,
+    refusals: &mut Vec<Refusal>,
+) -> Result<(), ArchiveError> {
+    if let [(index, fact)] = chunk {
+        // What is there already was not in the way.
+        if !is_stored(db, fact)? {
+            refusals.push(refusal(*index, fact, RefusalReason::Rejected(why.to_owned())));
+        }
+        return Ok(());
+    }
+    let mut insert_one = prepare_insert(db, 1)?;
+    chunk.chunks_exact(1).try_for_each(|single| insert_chunk(db, &mut insert_one, single, refusals))
+}
+
 fn refusal(index: usize, fact: &Fact, reason: RefusalReason) -> Refusal {
     Refusal { fact: fact.id(), index, reason }
 }
 
 /// Whether exactly this fact is there. What is there and cannot be read is another one.
 fn is_stored(db: &Connection, fact: &Fact) -> Result<bool, ArchiveError> {
+    Ok(by_id(db, fact.id())?.is_some_and(|stored| stored == *fact))
+}
+
+fn by_id(db: &Connection, id: FactId) -> Result<Option<Fact>, ArchiveError> {
     let mut select = db.prepare_cached(&format!("SELECT {COLUMNS} FROM facts WHERE id = ?1"))?;
-    let stored = select.query_row([fact_rows::id_bytes(fact.id())], |row| Ok(fact_rows::read(row).ok())).optional()?;
-    Ok(stored.flatten().is_some_and(|stored| stored == *fact))
+    let stored = select.query_row([fact_rows::id_bytes(id)], |row| Ok(fact_rows::read(row).ok())).optional()?;
+    Ok(stored.flatten())
+}
+
+pub(super) fn by_ids(db: &Connection, ids: &[FactId]) -> Result<Vec<Fact>, ArchiveError> {
+    ids.iter().filter_map(|id| by_id(db, *id).transpose()).collect()
 }
 
 /// Reads epoch by epoch: a shard's index is then entered once for each, however many entries lie below the range.

@@ -5,13 +5,17 @@
 
 mod columns;
 mod connections;
+mod dead_letters;
 mod drops;
 mod epochs;
+mod errors;
 mod fact_rows;
 mod facts;
 mod orders;
 mod products;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod user_orders;
 mod windows;
 
@@ -19,8 +23,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use stampede_domain::{
-    Closing, Deployment, DropDefinition, DropId, Epoch, Fact, Fingerprint, KeyDigest, LogId, OrderId, Product, Shard,
-    Sku, Timestamp, UserId, Window,
+    Closing, DeadLetter, Deployment, DropDefinition, DropId, Epoch, Fact, FactId, Fingerprint, KeyDigest, LogId,
+    OrderId, Product, Shard, Sku, Timestamp, UserId, Window,
 };
 
 use crate::{
@@ -141,6 +145,11 @@ impl Archive for SqliteArchive {
         self.connections.write(move |db| facts::insert(db, &facts)).await
     }
 
+    async fn facts_by_ids(&self, ids: &[FactId]) -> Result<Vec<Fact>, ArchiveError> {
+        let ids = ids.to_vec();
+        self.connections.read(move |db| facts::by_ids(db, &ids)).await
+    }
+
     async fn order(&self, id: OrderId) -> Result<Option<ArchivedOrder>, ArchiveError> {
         self.connections.read(move |db| orders::one(db, id)).await
     }
@@ -179,6 +188,21 @@ impl Archive for SqliteArchive {
         self.connections.read(move |db| facts::highest_log_id(db, shard)).await
     }
 
+    async fn note_dead_letters(&self, letters: &[DeadLetter]) -> Result<Vec<Refusal>, ArchiveError> {
+        let letters = letters.to_vec();
+        self.connections.write(move |db| dead_letters::insert(db, &letters)).await
+    }
+
+    async fn dead_letters(
+        &self,
+        shard: Shard,
+        range: FactRange,
+        after: Option<FactCursor>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, ArchiveError> {
+        self.connections.read(move |db| dead_letters::range(db, shard, range, after, limit)).await
+    }
+
     async fn epoch(&self, shard: Shard) -> Result<Epoch, ArchiveError> {
         self.connections.read(move |db| epochs::current(db, shard)).await
     }
@@ -194,17 +218,5 @@ impl Archive for SqliteArchive {
 
     async fn closings(&self, shard: Shard) -> Result<Vec<Closing>, ArchiveError> {
         self.connections.read(move |db| epochs::closings(db, shard)).await
-    }
-}
-
-impl From<rusqlite::Error> for ArchiveError {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
-        match error {
-            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
-                Self::Malformed { what: "row", detail: error.to_string() }
-            }
-            error => Self::Unavailable(format!("SQLite: {error}")),
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Orders, folded from the facts that count.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 use stampede_domain::{DropId, Fact, Fingerprint, KeyDigest, OrderId, UserId};
 
 use super::columns::sql_limit;
@@ -12,15 +12,28 @@ use crate::fold::{self, Closings};
 use crate::{ArchiveError, ArchivedOrder, OrderFilter};
 
 pub(super) fn one(db: &Connection, id: OrderId) -> Result<Option<ArchivedOrder>, ArchiveError> {
-    let mut select = db.prepare_cached(&format!("SELECT {COLUMNS} FROM facts WHERE id = ?1"))?;
-    let fact = select.query_row([&id.as_bytes()[..]], fact_rows::read).optional()?;
     let mut closings = Closings::default();
-    let mut orders = counting(db, fact.into_iter().collect(), &mut closings)?;
+    let granted = fact(db, &format!("SELECT {COLUMNS} FROM facts WHERE id = ?1"), id);
+    let mut orders = granted.and_then(|fact| counting(db, fact, &mut closings));
+    if !matches!(&orders, Ok(found) if !found.is_empty()) {
+        // What the archive could not keep, it may know to be given back.
+        let given_back = format!("SELECT {COLUMNS} FROM facts WHERE order_id = ?1 AND kind = 'compensated'");
+        let given_back = counting(db, fact(db, &given_back, id)?, &mut closings)?;
+        if !given_back.is_empty() {
+            orders = Ok(given_back);
+        }
+    }
+    let mut orders = orders?;
     fold_status(db, &mut orders, &mut closings)?;
     Ok(orders.pop())
 }
 
-/// Reads on until the page is full: facts that do not count may lie in between.
+fn fact(db: &Connection, sql: &str, id: OrderId) -> Result<Vec<Fact>, ArchiveError> {
+    let mut select = db.prepare_cached(sql)?;
+    let facts = select.query_map([&id.as_bytes()[..]], fact_rows::read)?;
+    Ok(facts.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn page(
     db: &Connection,
     filter: &OrderFilter,
@@ -28,19 +41,36 @@ pub(super) fn page(
     limit: usize,
 ) -> Result<Vec<ArchivedOrder>, ArchiveError> {
     let mut closings = Closings::default();
+    let granted = counting_page(db, filter, before, limit, &mut closings, grants)?;
+    let given_back = counting_page(db, filter, before, limit, &mut closings, compensations)?;
+    let mut orders = fold::merge(granted, given_back, limit);
+    fold_status(db, &mut orders, &mut closings)?;
+    Ok(orders)
+}
+
+/// Facts that tell of orders, newest first.
+type Select = fn(&Connection, &OrderFilter, Option<OrderId>, usize) -> Result<Vec<Fact>, ArchiveError>;
+
+/// Reads on until the page is full: facts that do not count may lie in between.
+fn counting_page(
+    db: &Connection,
+    filter: &OrderFilter,
+    mut before: Option<OrderId>,
+    limit: usize,
+    closings: &mut Closings,
+    select: Select,
+) -> Result<Vec<ArchivedOrder>, ArchiveError> {
     let mut orders: Vec<ArchivedOrder> = Vec::new();
-    let mut before = before;
     while orders.len() < limit {
         let wanted = limit - orders.len();
-        let facts = grants(db, filter, before, wanted)?;
+        let facts = select(db, filter, before, wanted)?;
         let exhausted = facts.len() < wanted;
-        before = facts.last().and_then(Fact::order).map(|order| order.id);
-        orders.extend(counting(db, facts, &mut closings)?);
+        before = facts.last().and_then(fold::order_of).map(|order| order.id);
+        orders.extend(counting(db, facts, closings)?);
         if exhausted {
             break;
         }
     }
-    fold_status(db, &mut orders, &mut closings)?;
     Ok(orders)
 }
 
@@ -55,12 +85,16 @@ pub(super) fn of_key(
         "SELECT {COLUMNS} FROM facts WHERE user_id IS NOT NULL AND {OF_USER} AND +drop_id = ?2 AND key_digest = ?3"
     ))?;
     let found = select.query_map(params![user_id.as_str(), drop_id.as_str(), &key.0[..]], fact_rows::read)?;
-    let mut facts = found.collect::<Result<Vec<Fact>, _>>()?;
+    let granted = found.collect::<Result<Vec<Fact>, _>>()?;
+    let filter = OrderFilter { user_id: Some(user_id.clone()), drop_id: Some(drop_id.clone()) };
+    let mut facts = compensations(db, &filter, None, usize::MAX)?;
+    facts.retain(|fact| fold::is_of_key(fact, key));
+    facts.extend(granted);
     let mut closings = Closings::default();
     learn(db, &facts, &mut closings)?;
     facts.retain(|fact| closings.count(fact));
     let fingerprint = fold::fingerprint(&facts);
-    let mut orders = fold::confirmed(facts);
+    let mut orders = fold::orders(facts);
     fold_status(db, &mut orders, &mut closings)?;
     Ok(orders.pop().zip(fingerprint))
 }
@@ -94,6 +128,34 @@ fn grants(
     Ok(facts.collect::<Result<_, _>>()?)
 }
 
+/// Compensations, by the ids of their orders.
+fn compensations(
+    db: &Connection,
+    filter: &OrderFilter,
+    before: Option<OrderId>,
+    limit: usize,
+) -> Result<Vec<Fact>, ArchiveError> {
+    let mut sql = format!("SELECT {COLUMNS} FROM facts WHERE kind = 'compensated'");
+    let mut arguments: Vec<Value> = Vec::new();
+    if let Some(user_id) = &filter.user_id {
+        sql.push_str(" AND json_extract(body, '$.grant.user_id') = ?");
+        arguments.push(user_id.as_str().to_owned().into());
+    }
+    if let Some(drop_id) = &filter.drop_id {
+        sql.push_str(" AND drop_id = ?");
+        arguments.push(drop_id.as_str().to_owned().into());
+    }
+    if let Some(before) = before {
+        sql.push_str(" AND order_id < ?");
+        arguments.push(before.as_bytes().to_vec().into());
+    }
+    sql.push_str(" ORDER BY order_id DESC LIMIT ?");
+    arguments.push(sql_limit(limit).into());
+    let mut select = db.prepare_cached(&sql)?;
+    let facts = select.query_map(params_from_iter(arguments), fact_rows::read)?;
+    Ok(facts.collect::<Result<_, _>>()?)
+}
+
 /// The orders of those facts that count.
 fn counting(
     db: &Connection,
@@ -102,7 +164,7 @@ fn counting(
 ) -> Result<Vec<ArchivedOrder>, ArchiveError> {
     learn(db, &facts, closings)?;
     facts.retain(|fact| closings.count(fact));
-    Ok(fold::confirmed(facts))
+    Ok(fold::orders(facts))
 }
 
 fn fold_status(db: &Connection, orders: &mut [ArchivedOrder], closings: &mut Closings) -> Result<(), ArchiveError> {

@@ -1,8 +1,8 @@
 //! Things to put into an archive.
 
 use stampede_domain::{
-    CancelledBy, DropDefinition, DropId, Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId, Mode, Money,
-    OrderId, Position, Product, Shard, Sku, Timestamp, UserId, Window, Withdrawal,
+    CancelledBy, Compensation, DropDefinition, DropId, Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId,
+    Mode, Money, OrderId, Position, Product, Shard, Sku, Timestamp, UserId, Window, Withdrawal,
 };
 
 /// A time in 2025 and the log's clock in these tests: so many milliseconds after it.
@@ -96,6 +96,12 @@ pub fn order_id(grant: &Fact) -> OrderId {
 pub fn withdrawal(grant: &Fact) -> Withdrawal {
     let order = grant.order().expect("a grant");
     Withdrawal { order_id: order.id, user_id: order.user_id, units: order.quantity, by: CancelledBy::Shopper }
+}
+
+pub fn compensation(place: Place, of: &Fact) -> Fact {
+    let FactBody::Granted(grant) = &of.body else { panic!("a grant") };
+    let body = FactBody::Compensated(Compensation { order_id: order_id(of), grant: grant.clone() });
+    Fact { drop_id: of.drop_id.clone(), ..fact(place, body) }
 }
 
 pub fn cancellation(place: Place, of: &Fact) -> Fact {

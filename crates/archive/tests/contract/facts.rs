@@ -7,7 +7,7 @@ use stampede_domain::{
     Position, Tombstone,
 };
 
-use crate::data::{Place, cancellation, drop_of, fact, grant, order_id, shard, window, withdrawal};
+use crate::data::{Place, cancellation, compensation, drop_of, fact, grant, order_id, shard, window, withdrawal};
 
 const ALL: FactRange = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
 
@@ -99,7 +99,10 @@ pub async fn every_kind_of_fact_comes_back_as_it_went_in(archive: &dyn Archive) 
         FactBody::Closed { by: ClosedBy::Operator },
         FactBody::CalledOff,
         FactBody::Cancelled(withdrawal(&granted)),
-        FactBody::Compensated(operators),
+        FactBody::Cancelled(operators),
+        compensation(Place(3, 2, 1, 0), &granted).body,
+        FactBody::Replayed { of: granted.id() },
+        FactBody::Replayed { of: fact(Place(3, 2, 2, 0), FactBody::Paused).id() },
         FactBody::Purged(Tombstone {
             state: DropState::Cancelled,
             window: window(5, Some(7)),
@@ -135,6 +138,17 @@ pub async fn batches_that_overlap_may_be_inserted_at_once(archive: &dyn Archive)
     let refusals = try_join_all(batches).await.expect("inserted");
     assert!(refusals.iter().all(Vec::is_empty), "{refusals:?}");
     assert_eq!(stored(archive, 1).await, facts);
+}
+
+pub async fn facts_are_found_by_their_ids(archive: &dyn Archive) {
+    let facts =
+        [grant(Place(1, 1, 1, 0), "ann"), fact(Place(1, 1, 2, 0), FactBody::Paused), grant(Place(2, 1, 1, 0), "bob")];
+    insert(archive, &facts).await;
+    let missing = grant(Place(1, 1, 3, 0), "ann").id();
+    let mut found = archive.facts_by_ids(&[facts[2].id(), missing, facts[1].id()]).await.expect("read");
+    found.sort_by_key(|fact| fact.shard.number());
+    assert_eq!(found, facts[1..]);
+    assert_eq!(archive.facts_by_ids(&[]).await.expect("read"), []);
 }
 
 pub async fn no_facts_are_no_work(archive: &dyn Archive) {

@@ -1,6 +1,7 @@
 //! The contract of the archive: each behaviour is written once and proved for SQLite and for MongoDB.
 
 mod data;
+mod dead_letters;
 mod drops;
 mod epochs;
 mod facts;
@@ -72,7 +73,13 @@ contract! {
         every_kind_of_fact_comes_back_as_it_went_in,
         a_large_batch_is_inserted_whole,
         batches_that_overlap_may_be_inserted_at_once,
+        facts_are_found_by_their_ids,
         no_facts_are_no_work;
+    dead_letters:
+        a_note_is_kept_once_as_it_was,
+        a_note_of_another_fact_with_its_id_is_refused,
+        what_can_never_be_stored_cannot_be_noted,
+        notes_are_read_in_the_order_of_the_log;
     reading:
         facts_are_read_in_the_order_of_the_log,
         facts_are_read_from_an_epoch_and_beyond_a_number,
@@ -82,6 +89,8 @@ contract! {
         an_order_is_read_as_it_was_placed,
         an_order_is_cancelled_by_a_fact_that_came_before_it,
         a_compensated_order_says_so,
+        an_order_of_which_only_its_compensation_tells_is_one_among_others,
+        a_compensation_that_does_not_count_tells_of_nothing,
         an_order_that_does_not_count_is_invisible,
         a_cancellation_that_does_not_count_changes_nothing,
         a_page_of_orders_is_filled_past_those_that_do_not_count,
@@ -98,6 +107,9 @@ contract! {
 }
 
 mod beyond_the_trait {
+    use stampede_archive::{ArchiveUrl, connect};
+    use stampede_testkit::{MongoServer, Proxy};
+
     use crate::subject::Subject;
 
     #[tokio::test]
@@ -108,6 +120,41 @@ mod beyond_the_trait {
     #[tokio::test]
     async fn mongodb_refuses_a_newer_schema() {
         crate::schema::a_newer_schema_is_refused(Subject::mongodb().await).await;
+    }
+
+    #[tokio::test]
+    async fn sqlite_is_moved_on_from_the_first_version() {
+        crate::schema::an_archive_of_the_first_version_is_moved_on(Subject::sqlite_of_version_1()).await;
+    }
+
+    #[tokio::test]
+    async fn mongodb_is_moved_on_from_the_first_version() {
+        crate::schema::an_archive_of_the_first_version_is_moved_on(Subject::mongodb_of_version_1().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sqlite_that_is_locked_refuses_nothing_for_good() {
+        let subject = Subject::sqlite().await;
+        let other = rusqlite::Connection::open(subject.path()).expect("opened");
+        let lock = async || other.execute_batch("BEGIN EXCLUSIVE").expect("locked");
+        let unlock = async || other.execute_batch("COMMIT").expect("unlocked");
+        crate::schema::an_archive_that_is_away_refuses_nothing_for_good(subject.archive(), lock, unlock).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn mongodb_that_is_away_refuses_nothing_for_good() {
+        let server = MongoServer::local();
+        let proxy = Proxy::start(server.port()).await;
+        let url = server.database("away").url.replace(&server.port().to_string(), &proxy.port().to_string());
+        let url: ArchiveUrl = url.parse().expect("an address");
+        let archive = connect(&url).await.expect("connected");
+        archive.migrate().await.expect("migrated");
+        let go = async || {
+            proxy.refuse(true);
+            proxy.cut();
+        };
+        let come_back = async || proxy.refuse(false);
+        crate::schema::an_archive_that_is_away_refuses_nothing_for_good(&*archive, go, come_back).await;
     }
 
     #[tokio::test]

@@ -3,10 +3,10 @@
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Client, Collection};
-use stampede_archive::{DefineDrop, DropStage, WindowChange};
-use stampede_domain::FactBody;
+use stampede_archive::{ArchiveError, DefineDrop, DropStage, Refusal, RefusalReason, WindowChange};
+use stampede_domain::{DeadLetter, FactBody, OrderStatus};
 
-use crate::data::{Place, START_MS, cancellation, drop_of, fact, grant, id, order_id, product, window};
+use crate::data::{Place, START_MS, cancellation, compensation, drop_of, fact, grant, id, order_id, product, window};
 use crate::subject::Subject;
 
 async fn collection(subject: &Subject, name: &str) -> Collection<Document> {
@@ -46,6 +46,26 @@ async fn orders_have_uuids_and_times_are_dates() {
 
     let found = find(doc! { "details.order_id": uuid }).await;
     assert_eq!(found.get_str("_id").expect("a text"), cancelled.id().to_string());
+}
+
+#[tokio::test]
+async fn an_order_whose_place_something_unreadable_has_is_known_by_its_compensation() {
+    let subject = Subject::mongodb().await;
+    let archive = subject.archive();
+    let granted = grant(Place(1, 1, 1, 0), "ann");
+    let uuid = Bson::Binary(mongodb::bson::Binary {
+        subtype: BinarySubtype::Uuid,
+        bytes: order_id(&granted).as_bytes().to_vec(),
+    });
+    collection(&subject, "facts").await.insert_one(doc! { "_id": uuid, "note": "in the way" }).await.expect("inserted");
+    let refusals = archive.insert_facts(std::slice::from_ref(&granted)).await.expect("answered");
+    assert_eq!(refusals, [Refusal { fact: granted.id(), index: 0, reason: RefusalReason::Conflict }]);
+    assert_eq!(archive.note_dead_letters(&[DeadLetter::new(granted.clone(), "conflict")]).await.expect("noted"), []);
+    assert_eq!(archive.facts_by_ids(&[granted.id()]).await.expect("read"), []);
+    let order = async || archive.order(order_id(&granted)).await;
+    assert!(matches!(order().await, Err(ArchiveError::Malformed { .. })));
+    archive.insert_facts(&[compensation(Place(1, 1, 2, 0), &granted)]).await.expect("inserted");
+    assert_eq!(order().await.expect("read").expect("told of").order.status, OrderStatus::Compensated);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! Orders, folded from the facts that count.
 
 use stampede_archive::{Archive, ArchivedOrder, OrderFilter};
-use stampede_domain::{Closing, Epoch, Fact, FactBody, KeyDigest, OrderId, OrderStatus};
+use stampede_domain::{Closing, Epoch, Fact, FactBody, KeyDigest, Order, OrderId, OrderStatus};
 
-use crate::data::{Place, cancellation, fact, grant, id, order_id, shard, withdrawal};
+use crate::data::{Place, cancellation, compensation, grant, id, order_id, shard};
 
 async fn insert(archive: &dyn Archive, facts: &[Fact]) {
     assert_eq!(archive.insert_facts(facts).await.expect("inserted"), []);
@@ -45,10 +45,61 @@ pub async fn an_order_is_cancelled_by_a_fact_that_came_before_it(archive: &dyn A
 
 pub async fn a_compensated_order_says_so(archive: &dyn Archive) {
     let (compensated, untouched) = (grant(Place(1, 1, 1, 0), "ann"), grant(Place(1, 1, 1, 1), "ann"));
-    let compensation = fact(Place(1, 1, 2, 0), FactBody::Compensated(withdrawal(&compensated)));
-    insert(archive, &[compensated.clone(), untouched.clone(), compensation]).await;
+    let told = compensation(Place(1, 1, 2, 0), &compensated);
+    insert(archive, &[compensated.clone(), untouched.clone(), told]).await;
     assert_eq!(status(archive, &compensated).await, Some(OrderStatus::Compensated));
     assert_eq!(status(archive, &untouched).await, Some(OrderStatus::Confirmed));
+}
+
+pub async fn an_order_of_which_only_its_compensation_tells_is_one_among_others(archive: &dyn Archive) {
+    // Every other order is one that the archive could not keep.
+    let granted: Vec<Fact> =
+        (1..=12).map(|number| grant(Place(1, 1, number, 0), ["ann", "bob"][number as usize / 2 % 2])).collect();
+    let other = Fact { drop_id: id("other"), ..grant(Place(1, 1, 20, 0), "ann") };
+    let told: Vec<Fact> = (1..=12)
+        .filter(|number| number % 2 == 0)
+        .map(|number: u64| compensation(Place(1, 1, 100 + number, 0), &granted[number as usize - 1]))
+        .collect();
+    let kept: Vec<Fact> = granted.iter().step_by(2).cloned().collect();
+    for facts in [&kept[..], &told, &[compensation(Place(1, 1, 200, 0), &other)]] {
+        insert(archive, facts).await;
+    }
+    let compensated = archive.order(order_id(&granted[1])).await.expect("read").expect("told of").order;
+    assert_eq!(compensated, Order { status: OrderStatus::Compensated, ..granted[1].order().expect("a grant") });
+    assert_eq!(status(archive, &granted[0]).await, Some(OrderStatus::Confirmed));
+
+    let mut all: Vec<&Fact> = granted.iter().chain([&other]).collect();
+    all.reverse();
+    let of = |user: Option<&str>, drop: Option<&str>| OrderFilter { user_id: user.map(id), drop_id: drop.map(id) };
+    for filter in [of(None, None), of(Some("ann"), None), of(None, Some("demo")), of(Some("ann"), Some("demo"))] {
+        let wanted = |order: &Order| {
+            filter.user_id.as_ref().is_none_or(|user| *user == order.user_id)
+                && filter.drop_id.as_ref().is_none_or(|drop| *drop == order.drop_id)
+        };
+        let expected: Vec<OrderId> =
+            all.iter().filter_map(|fact| fact.order()).filter(wanted).map(|order| order.id).collect();
+        let (mut listed, mut before) = (Vec::new(), None);
+        loop {
+            let page = archive.orders(&filter, before, 2).await.expect("read");
+            let Some(last) = page.last() else { break };
+            before = Some(last.order.id);
+            listed.extend(page.into_iter().map(|archived| archived.order));
+        }
+        assert_eq!(listed.iter().map(|order| order.id).collect::<Vec<_>>(), expected, "{filter:?}");
+        let gone = listed.iter().filter(|order| order.status == OrderStatus::Compensated).count();
+        assert!(gone > 0 && gone < listed.len(), "{filter:?}");
+    }
+}
+
+pub async fn a_compensation_that_does_not_count_tells_of_nothing(archive: &dyn Archive) {
+    let granted = grant(Place(1, 1, 3, 0), "ann");
+    insert(archive, &[compensation(Place(1, 1, 11, 0), &granted)]).await;
+    close_epoch_2(archive).await;
+    assert_eq!(status(archive, &granted).await, None);
+    assert_eq!(archive.orders(&OrderFilter::of_user(id("ann")), None, 10).await.expect("read"), []);
+    insert(archive, &[compensation(Place(1, 1, 12, 0), &granted)]).await;
+    assert_eq!(status(archive, &granted).await, Some(OrderStatus::Compensated));
+    assert_eq!(archive.orders(&OrderFilter::of_user(id("ann")), None, 10).await.expect("read").len(), 1);
 }
 
 pub async fn an_order_that_does_not_count_is_invisible(archive: &dyn Archive) {
@@ -76,7 +127,7 @@ const ALL_FACTS: stampede_archive::FactRange = stampede_archive::FactRange { fro
 pub async fn a_cancellation_that_does_not_count_changes_nothing(archive: &dyn Archive) {
     let (kept, cancelled) = (grant(Place(1, 1, 3, 0), "ann"), grant(Place(1, 1, 3, 1), "ann"));
     let orphan = cancellation(Place(1, 1, 11, 0), &kept);
-    let compensation = fact(Place(1, 1, 13, 0), FactBody::Compensated(withdrawal(&cancelled)));
+    let compensation = compensation(Place(1, 1, 13, 0), &cancelled);
     let counts = cancellation(Place(1, 2, 13, 0), &cancelled);
     insert(archive, &[kept.clone(), cancelled.clone(), orphan, compensation, counts]).await;
     close_epoch_2(archive).await;

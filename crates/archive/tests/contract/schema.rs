@@ -1,7 +1,7 @@
 //! The schema, the deployment, and what stays.
 
 use stampede_archive::{Archive, ArchiveError, CreateProduct, SCHEMA_VERSION, SchemaStatus};
-use stampede_domain::Epoch;
+use stampede_domain::{DeadLetter, Epoch};
 
 use crate::data::{Place, drop_of, grant, id, order_id, product, shard, window};
 use crate::subject::{Subject, deployment};
@@ -38,6 +38,41 @@ pub async fn a_newer_schema_is_refused(subject: Subject) {
     assert_eq!((found, known), (newer, SCHEMA_VERSION));
     let status = subject.archive().schema_status().await.expect("read");
     assert_eq!(status, SchemaStatus::Newer(newer), "it is left as it is");
+}
+
+pub async fn an_archive_of_the_first_version_is_moved_on(subject: Subject) {
+    let archive = subject.connect().await;
+    let granted = grant(Place(1, 1, 5, 0), "ann");
+    archive.insert_facts(std::slice::from_ref(&granted)).await.expect("inserted");
+    assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Older(1));
+    archive.migrate().await.expect("migrated");
+    assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Current);
+    let letter = DeadLetter::new(grant(Place(1, 1, 5, 1), "bob"), "no room");
+    assert_eq!(archive.note_dead_letters(&[letter]).await.expect("noted"), []);
+    let order = archive.order(order_id(&granted)).await.expect("read").expect("still there");
+    assert_eq!(Some(order.order), granted.order());
+}
+
+/// An archive that is away says so: nothing is refused for good, and nothing is lost when it is back.
+pub async fn an_archive_that_is_away_refuses_nothing_for_good(
+    archive: &dyn Archive,
+    go: impl AsyncFnOnce(),
+    come_back: impl AsyncFnOnce(),
+) {
+    let facts = [grant(Place(1, 1, 1, 0), "ann"), grant(Place(1, 1, 2, 0), "bob")];
+    let letter = DeadLetter::new(grant(Place(1, 1, 3, 0), "eve"), "no room");
+    assert_eq!(archive.insert_facts(&facts[..1]).await.expect("inserted"), []);
+    go().await;
+    for _ in 0..2 {
+        let (inserted, noted) =
+            tokio::join!(archive.insert_facts(&facts), archive.note_dead_letters(std::slice::from_ref(&letter)));
+        assert!(matches!(inserted, Err(ArchiveError::Unavailable(_))), "{inserted:?}");
+        assert!(matches!(noted, Err(ArchiveError::Unavailable(_))), "{noted:?}");
+    }
+    come_back().await;
+    assert_eq!(archive.insert_facts(&facts).await.expect("inserted"), []);
+    assert_eq!(archive.note_dead_letters(&[letter]).await.expect("noted"), []);
+    assert!(archive.order(order_id(&facts[1])).await.expect("read").is_some());
 }
 
 pub async fn what_was_written_is_there_after_reopening(subject: Subject) {

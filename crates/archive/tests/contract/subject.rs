@@ -1,5 +1,6 @@
 //! An archive under test.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use stampede_archive::{Archive, ArchiveUrl, connect};
@@ -49,6 +50,32 @@ impl Subject {
         &**self.archive.as_ref().expect("prepared")
     }
 
+    /// As the first version of the schema left it.
+    pub fn sqlite_of_version_1() -> Self {
+        let subject = Self::empty_sqlite();
+        let path = subject.path();
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        let db = rusqlite::Connection::open(path).expect("opened");
+        db.execute_batch(include_str!("../../src/sqlite/schema_1.sql")).expect("the first version");
+        db.pragma_update(None, "user_version", 1).expect("updated");
+        subject
+    }
+
+    /// As the first version of the schema left it: with fewer indexes.
+    pub async fn mongodb_of_version_1() -> Self {
+        let subject = Self::mongodb().await;
+        let client = mongodb::Client::with_uri_str(subject.url()).await.expect("connected");
+        let letters = client.default_database().expect("named").collection::<mongodb::bson::Document>("dead_letters");
+        letters.drop().await.expect("dropped");
+        subject.set_schema_version(1).await;
+        subject
+    }
+
+    /// SQLite's file.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(self.url().replace("sqlite:", ""))
+    }
+
     /// Lets go of the archive and opens it again.
     pub async fn reopened(mut self) -> Self {
         self.archive = None;
@@ -65,8 +92,7 @@ impl Subject {
     pub async fn set_schema_version(&self, version: i32) {
         match &self.address {
             Address::Sqlite(_) => {
-                let path = self.url().replace("sqlite:", "");
-                let db = rusqlite::Connection::open(path).expect("opened");
+                let db = rusqlite::Connection::open(self.path()).expect("opened");
                 db.pragma_update(None, "user_version", version).expect("updated");
             }
             Address::Mongo(url) => {

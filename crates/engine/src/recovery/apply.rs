@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use fred::types::Value;
 use stampede_domain::{
-    DropDefinition, DropId, DropState, Fact, FactBody, GrantRecord, GrantState, LogId, UserDigest, Version,
+    DropDefinition, DropId, DropState, Fact, FactBody, GrantRecord, GrantState, LogId, OrderId, UserDigest, UserId,
+    Version,
 };
 
 use super::{RecoveryGuard, drop_keys, number_arg};
@@ -142,9 +143,13 @@ impl Changes {
                 let args = [user_arg(&grant.user_id), Value::Bytes(record), Value::from(i64::from(grant.units))];
                 self.push("grant", id, args);
             }
-            FactBody::Cancelled(withdrawal) => self.push_withdrawal(id, withdrawal, 1),
-            FactBody::Compensated(withdrawal) => self.push_withdrawal(id, withdrawal, 2),
+            FactBody::Cancelled(withdrawal) => self.push_withdrawal(id, withdrawal.order_id, &withdrawal.user_id, 1),
+            FactBody::Compensated(given_back) => {
+                self.push_withdrawal(id, given_back.order_id, &given_back.grant.user_id, 2);
+            }
             FactBody::Purged(stone) => self.push("purge", id, figures_args(stone)),
+            // It changed nothing of the drop; the fact that it replayed stands at its own place.
+            FactBody::Replayed { .. } => {}
         }
     }
 
@@ -157,13 +162,13 @@ impl Changes {
         self.push("state", &fact.drop_id, [Value::from(state.as_str()), over_ms]);
     }
 
-    fn push_withdrawal(&mut self, id: &DropId, withdrawal: &stampede_domain::Withdrawal, state: i64) {
-        let position = withdrawal.order_id.position();
+    fn push_withdrawal(&mut self, id: &DropId, order_id: OrderId, user_id: &UserId, state: i64) {
+        let position = order_id.position();
         let mut place = Vec::with_capacity(8);
         place.extend_from_slice(&position.log_id.ms.to_be_bytes()[2..]);
         place.extend_from_slice(&position.log_id.sequence.to_be_bytes());
         let args = [
-            user_arg(&withdrawal.user_id),
+            user_arg(user_id),
             Value::Bytes(Bytes::from(place)),
             Value::from(i64::from(position.index)),
             Value::from(state),
@@ -172,6 +177,6 @@ impl Changes {
     }
 }
 
-fn user_arg(user: &stampede_domain::UserId) -> Value {
+fn user_arg(user: &UserId) -> Value {
     Value::Bytes(Bytes::copy_from_slice(&UserDigest::of(user).0))
 }

@@ -176,7 +176,8 @@ impl Engine {
     /// [`EngineError::Superseded`], as [`Self::begin_recovery`].
     pub async fn recovery_reset(&self, guard: &RecoveryGuard) -> Result<(), EngineError> {
         let k = &self.shared.handle(guard.shard)?.keys;
-        let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone()];
+        let keys =
+            vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone(), k.dead.clone()];
         self.guarded(guard, &RESET, keys, &[]).await.map(drop)
     }
 
@@ -224,7 +225,8 @@ impl Engine {
 impl Shared {
     pub(crate) async fn inspect(&self, handle: &ShardHandle) -> Result<ShardInspection, EngineError> {
         let k = &handle.keys;
-        let keys = vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone()];
+        let keys =
+            vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), k.drops.clone(), k.dead.clone()];
         let mut fields = self.read(&INSPECT, keys, Vec::new()).await?;
         let token = fields.text()?;
         let trusted_token = fields.optional()?;
@@ -235,7 +237,7 @@ impl Shared {
         let (_last_ms, _last_sequence): (Option<u64>, Option<u16>) = (fields.optional()?, fields.optional()?);
         let (deployment, shards) = (fields.optional::<String>()?, fields.optional()?);
         handle.clock.heard(fields.parse()?);
-        let keys_missing = fields.parse::<u8>()? < 5;
+        let keys_missing = fields.parse::<u8>()? < 6;
         let owner = deployment.zip(shards);
         Ok(ShardInspection { token, trusted_token, epoch, recovering, number, owner, keys_missing })
     }

@@ -54,7 +54,7 @@ pub fn fold(facts: &[Fact]) -> BTreeMap<DropId, Folded> {
                 order.2 = GrantState::Cancelled;
                 drop.sold_units -= u64::from(withdrawal.units);
             }
-            FactBody::Compensated(_) => panic!("nothing compensates here"),
+            FactBody::Compensated(_) | FactBody::Replayed { .. } => panic!("no fact is refused here"),
             FactBody::Purged(_) => panic!("nothing purges here"),
         }
     }

@@ -5,22 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stampede_domain::{
-    CancelledBy, ClosedBy, Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId, Order, Position, Timestamp,
-    UserDigest,
+    CancelledBy, ClosedBy, DeadLetter, Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId, Order, Position,
+    Timestamp, UserDigest,
 };
 use stampede_engine::{
-    DropChange, DropTerms, EngineError, EntryReceipt, HistoryChunk, Keys, OrderRef, PurgeTerms, RecoveryGuard,
+    DropChange, DropTerms, EngineError, EntryReceipt, HistoryChunk, Keys, LetterChange, LetterNote, OrderRef,
+    PurgeTerms, RecoveryGuard,
 };
 
 use crate::support::{Harness, definition, request, user};
 
-/// A shard with a drop on sale, a paused one, one that is over and one that was called off, an order, pending entries, a consumer that is done, and due timers.
+/// A shard with a drop on sale, a paused one, one that is over and one that was called off, a dead letter, an order, pending
+/// entries, a consumer that is done, and due timers.
 pub struct Stage {
     pub h: Harness,
     pub live: Arc<DropTerms>,
     pub paused: Arc<DropTerms>,
     pub over: Arc<DropTerms>,
     pub called_off: Arc<DropTerms>,
+    pub dead: Fact,
     pub order: Order,
     pub receipts: Vec<EntryReceipt>,
     pub guard: RecoveryGuard,
@@ -35,6 +38,7 @@ pub enum Key {
     Unsettled,
     Timers,
     Drops,
+    Dead,
     Live,
     LiveUsers,
     Paused,
@@ -73,13 +77,17 @@ impl Stage {
         h.engine.change_drop(&called_off.id, &DropChange::CallOff).await.expect("called off");
         let live = h.open("live", 10, 10).await;
         let paused = h.open("paused", 10, 10).await;
+        let refused = h.buy(&live, "refused", "k", 1).await;
         let order = h.buy(&live, "a", "k", 2).await;
         h.engine.change_drop(&paused.id, &DropChange::Pause).await.expect("paused");
-        let done = h.engine.read_new(h.shard, "done", 5).await.expect("readable").entries;
+        let done = h.engine.read_new(h.shard, "done", 7).await.expect("readable").entries;
+        let dead = h.engine.logged_order(refused.id).await.expect("readable").expect("in the log");
         let receipts = |entries: &[stampede_engine::LogEntry]| -> Vec<EntryReceipt> {
             entries.iter().map(|entry| entry.receipt(&entry.facts().expect("decodable"))).collect()
         };
-        h.engine.acknowledge(h.shard, Epoch(1), &receipts(&done)).await.expect("acknowledged");
+        let letters = [letter_change(dead.clone())];
+        let acknowledged = h.engine.acknowledge_with_letters(h.shard, Epoch(1), &receipts(&done), &letters).await;
+        acknowledged.expect("acknowledged");
         let pending = h.engine.read_new(h.shard, "busy", 2).await.expect("readable").entries;
         let newest = h.log().await.pop().expect("an entry");
         let token = h.engine.inspect_shard(h.shard).await.expect("readable").token;
@@ -88,6 +96,7 @@ impl Stage {
             paused,
             over,
             called_off,
+            dead,
             order,
             receipts: receipts(&pending),
             guard: RecoveryGuard { shard: h.shard, epoch: Epoch(2), token },
@@ -104,6 +113,7 @@ impl Stage {
             Key::Unsettled => keys.unsettled.clone(),
             Key::Timers => keys.timers.clone(),
             Key::Drops => keys.drops.clone(),
+            Key::Dead => keys.dead.clone(),
             Key::Live => Keys::drop(shard, &self.live.id),
             Key::LiveUsers => Keys::users(shard, &self.live.id),
             Key::Paused => Keys::drop(shard, &self.paused.id),
@@ -140,6 +150,23 @@ impl Stage {
         self.h.engine.recovery_apply(&self.guard, number, id, &chunk).await.map(|_| ())
     }
 
+    /// Acknowledges what is pending, of which the archive refuses the order.
+    async fn acknowledge(&self) -> Result<(), EngineError> {
+        let refused = self.h.engine.logged_order(self.order.id).await?.map(letter_change);
+        let letters = Vec::from_iter(refused);
+        self.h.engine.acknowledge_with_letters(self.h.shard, Epoch(1), &self.receipts, &letters).await.map(|_| ())
+    }
+
+    /// What an archive may have noted of an order whose entry Redis does not have.
+    async fn restore_letters(&self) -> Result<(), EngineError> {
+        let position = Position { log_id: LogId { ms: 1, sequence: 1 }, index: 0 };
+        let (shard, drop_id) = (self.h.shard, self.live.id.clone());
+        let body = self.late_grant();
+        let fact = Fact { shard, epoch: Epoch(1), number: 1, position, entry_facts: 1, drop_id, body };
+        let note = LetterNote { letter: DeadLetter::new(fact, "refused"), settled: false };
+        self.h.engine.recovery_restore_letters(&self.guard, &[note]).await.map(|_| ())
+    }
+
     fn late_grant(&self) -> FactBody {
         let user_id = user("late");
         let key = KeyDigest::of(UserDigest::of(&user_id), &"k".parse().expect("a key"));
@@ -148,9 +175,14 @@ impl Stage {
     }
 }
 
+fn letter_change(fact: Fact) -> LetterChange {
+    let (entry, id, drop_id) = (fact.position.log_id, fact.id(), fact.drop_id.clone());
+    LetterChange { entry, fact: id, drop_id, letter: Some(DeadLetter::new(fact, "refused")) }
+}
+
 pub const CASES: &[Case] = {
     use Key::{
-        CalledOff, Drops, Live, LiveUsers, Log, Meta, New, NewUsers, Over, OverUsers, Paused, Timers, Unsettled,
+        CalledOff, Dead, Drops, Live, LiveUsers, Log, Meta, New, NewUsers, Over, OverUsers, Paused, Timers, Unsettled,
     };
     const CHANGE: &[Key] = &[Meta, Log, Unsettled, Timers, Live];
     &[
@@ -207,15 +239,21 @@ pub const CASES: &[Case] = {
                 Box::pin(async move { s.h.engine.purge_drop(&s.over.id, terms).await.map(|_| ()) })
             },
         },
+        Case { script: "log/acknowledge", keys: &[Meta, Log, Unsettled, Dead], run: |s| Box::pin(s.acknowledge()) },
         Case {
             script: "sale/withdrawn",
             keys: &[Meta, Timers, CalledOff],
             run: |s| Box::pin(async { s.h.engine.finish_withdrawal(&s.called_off.id).await.map(|_| ()) }),
         },
         Case {
-            script: "log/acknowledge",
-            keys: &[Meta, Log, Unsettled],
-            run: |s| Box::pin(async { s.h.engine.acknowledge(s.h.shard, Epoch(1), &s.receipts).await.map(|_| ()) }),
+            script: "dead/replay",
+            keys: &[Meta, Log, Unsettled, Dead, Live, LiveUsers],
+            run: |s| Box::pin(async { s.h.engine.replay_letter(&s.dead).await.map(|_| ()) }),
+        },
+        Case {
+            script: "dead/compensate",
+            keys: &[Meta, Log, Unsettled, Dead, Live, LiveUsers],
+            run: |s| Box::pin(async { s.h.engine.compensate_letter(&s.dead).await.map(|_| ()) }),
         },
         Case {
             script: "log/forget_consumers",
@@ -257,6 +295,11 @@ pub const CASES: &[Case] = {
             script: "recovery/apply",
             keys: &[Meta, Log, Timers, Drops, Live, LiveUsers, New, NewUsers],
             run: |s| Box::pin(s.apply()),
+        },
+        Case {
+            script: "recovery/restore_letters",
+            keys: &[Meta, Log, Unsettled, Dead],
+            run: |s| Box::pin(s.restore_letters()),
         },
     ]
 };

@@ -1,6 +1,6 @@
 //! What is read is never less than what was there.
 
-use stampede_domain::{UserDigest, UserId};
+use stampede_domain::{FactId, UserDigest, UserId};
 use stampede_engine::{EngineError, Keys};
 
 use crate::cases::Stage;
@@ -12,7 +12,11 @@ async fn readings(stage: &Stage) -> Vec<(&'static str, Vec<String>, Option<Engin
     let (hash, users) = (Keys::drop(h.shard, id), Keys::users(h.shard, id));
     let holder: UserId = stage.order.user_id.clone();
     let asked = [(id.clone(), UserDigest::of(&holder))];
+    let dead = || vec![h.keys.dead.clone()];
     vec![
+        ("count_letters", dead(), h.engine.count_letters(h.shard).await.err()),
+        ("letters", dead(), h.engine.letters(h.shard).await.err()),
+        ("letter", dead(), h.engine.letter(FactId::Order(stage.order.id)).await.err()),
         ("read_drops", vec![], h.engine.read_drops(h.shard, std::slice::from_ref(id)).await.err()),
         ("user_grants", vec![hash, users.clone()], h.engine.user_grants(h.shard, &asked).await.err()),
         ("scan_users", vec![users], h.engine.scan_users(id, 0, 10).await.err()),

@@ -3,6 +3,7 @@
 mod amending;
 mod cancelling;
 mod changes;
+mod dead;
 mod log;
 mod orders;
 mod persisting;
@@ -78,4 +79,15 @@ on_both! {
         a_drop_with_facts_that_the_archive_refuses_is_kept,
         a_tombstone_answers_for_its_drop,
         a_large_drop_is_freed_in_the_background;
+    dead:
+        a_refused_fact_is_a_letter_from_the_moment_on_in_which_its_entry_goes,
+        a_letter_is_written_only_with_the_first_acknowledgement,
+        there_are_no_more_letters_than_there_may_be,
+        a_replay_carries_the_fact_as_it_was,
+        a_letter_that_is_refused_again_is_dead_again,
+        a_compensated_order_gives_its_units_back,
+        a_cancelled_order_is_replayed_and_not_compensated,
+        what_is_no_order_is_only_replayed,
+        a_drop_with_a_letter_stays_unsettled,
+        of_a_replay_and_a_compensation_one_wins;
 }

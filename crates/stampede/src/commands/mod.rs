@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod config;
+pub mod dead_letters;
 pub mod dev;
 pub mod migrate;
 pub mod purge;

@@ -207,6 +207,8 @@ settings! {
         log_max_orders: u64 = 2_000_000 in 1..=1_000_000_000;
         /// The same bound, in bytes.
         log_max_bytes: u64 = 268_435_456 in 1_048_576..=1_099_511_627_776;
+        /// The most dead letters of one shard; at it, entries with facts that the archive refuses stay in the log.
+        dead_letters_max: u64 = 10_000 in 1..=1_000_000;
     }
     "Workers" {
         /// Log entries that the persister takes from one shard at a time.

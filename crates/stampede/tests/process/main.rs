@@ -1,6 +1,7 @@
 //! The binary as its users meet it: processes that are started, asked, killed and started again.
 
 mod commands;
+mod dead_letters;
 mod dev;
 mod page;
 mod purge;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use stampede_archive::{Archive, ArchivedOrder, DropRecord, FactRange, OrderFilter};
-use stampede_domain::{Epoch, FactBody, Order, OrderId, OrderStatus, Shard, UserDigest, UserId};
+use stampede_domain::{Epoch, Fact, FactBody, FactId, Order, OrderId, OrderStatus, Shard, UserDigest, UserId};
 use stampede_engine::Engine;
 
 /// How long a log may take to drain.
@@ -41,12 +41,16 @@ async fn wait_until_drained(engine: &Engine, shard: Shard) {
     }
 }
 
-/// Every entry of a shard that was never restarted is in the archive, whole: none was lost, none is there twice.
+/// Every entry of a shard that was never restarted is in the archive, whole: none was lost, none is there twice. A fact that
+/// the archive refused is there as a note.
 async fn assert_numbers_rise_by_one(archive: &dyn Archive, shard: Shard) {
     let epoch = archive.epoch(shard).await.expect("the archive answers");
     let closings = archive.closings(shard).await.expect("the archive answers");
     let range = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
-    let facts = archive.facts(shard, range, None, 1_000_000).await.expect("the archive answers");
+    let mut facts = archive.facts(shard, range, None, 1_000_000).await.expect("the archive answers");
+    let ids: HashSet<FactId> = facts.iter().map(Fact::id).collect();
+    let notes = archive.dead_letters(shard, range, None, 1_000_000).await.expect("the archive answers");
+    facts.extend(notes.into_iter().map(|letter| letter.fact).filter(|fact| !ids.contains(&fact.id())));
     let mut seen: HashMap<(Epoch, u64), (u16, u16)> = HashMap::new();
     for fact in facts.iter().filter(|fact| stampede_domain::counts(fact.epoch, fact.number, &closings)) {
         seen.entry((fact.epoch, fact.number)).or_insert((fact.entry_facts, 0)).1 += 1;

@@ -36,6 +36,8 @@ pub struct AppOptions {
     pub workers: bool,
     /// How many shards.
     pub shards: u16,
+    /// The address of an archive to use instead.
+    pub archive_url: Option<String>,
     /// What the API is told; its own key comes before these, and its own origin in place of these.
     pub api: ApiSettings,
     /// What the engine is told; the address is filled in.
@@ -51,7 +53,15 @@ impl Default for AppOptions {
             sku_refresh: Duration::from_millis(200),
             ..ApiSettings::default()
         };
-        Self { cluster: false, mongodb: false, workers: true, shards: 2, api, engine: EngineSettings::default() }
+        Self {
+            cluster: false,
+            mongodb: false,
+            workers: true,
+            shards: 2,
+            archive_url: None,
+            api,
+            engine: EngineSettings::default(),
+        }
     }
 }
 
@@ -71,6 +81,8 @@ pub struct TestApp {
     pub origin: String,
     /// Issues and verifies tokens as the API does.
     pub tokens: Tokens,
+    /// The address of the archive.
+    pub archive_url: String,
     client: reqwest::Client,
     state: ApiState,
     hot_state: HotState,
@@ -92,7 +104,8 @@ impl TestApp {
     pub async fn start_with(options: AppOptions) -> Self {
         let hot_state = start_hot_state(options.cluster).await;
         let dir = TempDir::new().expect("a temporary folder");
-        let archive = start_archive(options.mongodb, &dir).await;
+        let archive_url = options.archive_url.unwrap_or_else(|| archive_url(options.mongodb, &dir));
+        let archive = start_archive(&archive_url).await;
         let shards = ShardCount::try_from(options.shards).expect("a number of shards");
         let proposed = Deployment { id: "test".to_owned(), shards };
         let deployment = archive.deployment(&proposed).await.expect("the deployment is created");
@@ -120,7 +133,7 @@ impl TestApp {
             tasks.push(stampede_worker::spawn(engine.clone(), Arc::clone(&archive), workers, shutdown.clone()));
         }
         let client = reqwest::Client::builder().build().expect("a client");
-        Self { engine, archive, origin, tokens, client, state, hot_state, shutdown, tasks, _dir: dir }
+        Self { engine, archive, origin, tokens, archive_url, client, state, hot_state, shutdown, tasks, _dir: dir }
     }
 
     /// The single Redis under the service.
@@ -192,12 +205,15 @@ async fn start_hot_state(cluster: bool) -> HotState {
     HotState::Single(Redis::start_with(options).await)
 }
 
-async fn start_archive(mongodb: bool, dir: &TempDir) -> Arc<dyn Archive> {
-    let url = if mongodb {
+fn archive_url(mongodb: bool, dir: &TempDir) -> String {
+    if mongodb {
         MongoServer::shared().database("app").url
     } else {
         format!("sqlite:{}", dir.path().join("archive.db").display())
-    };
+    }
+}
+
+async fn start_archive(url: &str) -> Arc<dyn Archive> {
     let url: ArchiveUrl = url.parse().expect("an archive's address");
     let archive = stampede_archive::connect(&url).await.expect("the archive opens");
     archive.migrate().await.expect("the archive is migrated");

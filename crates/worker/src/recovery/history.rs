@@ -4,6 +4,7 @@ use stampede_archive::{Archive, FactCursor, FactRange};
 use stampede_domain::{Closing, Epoch, Fact, Shard, counts};
 
 use super::RecoveryError;
+use super::kept_facts::{cursor, kept_facts};
 
 /// Facts that one read of the archive takes. More than the most that one entry can hold, so that every read ends at least
 /// one entry.
@@ -43,12 +44,9 @@ impl History {
             if self.ended {
                 return Ok(Vec::new());
             }
-            let facts = archive.facts(self.shard, range, self.after, FACTS_AT_ONCE).await?;
+            let facts = kept_facts(archive, self.shard, range, self.after, FACTS_AT_ONCE).await?;
             match facts.last() {
-                Some(last) => {
-                    let index = last.position.index;
-                    self.after = Some(FactCursor { epoch: last.epoch, number: last.number, index });
-                }
+                Some(last) => self.after = Some(cursor(last)),
                 None => self.ended = true,
             }
             let applies = |fact: &Fact| self.closing.covers(fact.number) && counts(fact.epoch, fact.number, closings);

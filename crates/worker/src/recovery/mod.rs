@@ -6,6 +6,8 @@
 //! dies is taken over, one that wakes up late is refused.
 
 mod history;
+mod kept_facts;
+mod letters;
 mod plan;
 mod watch;
 
@@ -13,11 +15,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use stampede_archive::{Archive, ArchiveError, DropRecord, DropStage};
-use stampede_domain::{Closing, DropId, Epoch, LogId, Shard, counts};
+use stampede_domain::{Closing, DropId, Epoch, FactId, LogId, Shard, counts};
 use stampede_engine::{DropPresence, Engine, EngineError, HistoryChunk, Purges, RecoveryGuard, ShardLine};
 
 use history::History;
+use letters::restore_letters;
 use plan::plan_closing;
+
+use crate::keeping::{Refused, facts_of, keep};
 
 pub use watch::Watchman;
 pub(crate) use watch::run;
@@ -40,6 +45,9 @@ pub enum RecoveryError {
     /// What the archive holds contradicts itself.
     #[error("the archive contradicts itself: {0}")]
     Contradiction(String),
+    /// What Redis's log holds can be kept nowhere, so Redis must not be wiped.
+    #[error("the archive keeps neither the fact {0} of the log nor a note of it; nothing was wiped")]
+    NotKept(FactId),
 }
 
 /// The steps of a recovery, as they follow each other.
@@ -59,6 +67,8 @@ pub enum RecoveryStep {
     Close,
     /// Apply a chunk of what Redis lost.
     Apply,
+    /// Make the dead letters what the archive's notes say.
+    Letters,
     /// Trust the process and open the fence.
     Adopt,
     /// Nothing is left to do.
@@ -80,6 +90,8 @@ pub struct RecoveryReport {
     pub applied_facts: u64,
     /// Drops that were put into Redis again.
     pub created_drops: u64,
+    /// Dead letters that Redis had lost and that came back.
+    pub restored_letters: u64,
     /// Whether what Redis held was taken away first.
     pub wiped: bool,
 }
@@ -97,6 +109,8 @@ pub struct Recovery {
     history: Option<History>,
     /// Drops of which only the tombstone is applied.
     purges: Purges,
+    /// The highest log id among the notes of refused facts.
+    highest_noted: LogId,
     report: RecoveryReport,
 }
 
@@ -121,6 +135,7 @@ impl Recovery {
             present: HashSet::new(),
             history: None,
             purges: Purges::new(),
+            highest_noted: LogId::default(),
             report: RecoveryReport::default(),
         }
     }
@@ -138,6 +153,7 @@ impl Recovery {
             RecoveryStep::Align => self.align().await?,
             RecoveryStep::Close => self.close().await?,
             RecoveryStep::Apply => self.apply().await?,
+            RecoveryStep::Letters => self.restore_letters().await?,
             RecoveryStep::Adopt => self.adopt().await?,
             RecoveryStep::Done => RecoveryStep::Done,
         };
@@ -218,8 +234,13 @@ impl Recovery {
             let entries = self.engine.read_untrusted_log(self.shard(), after, SALVAGE_ENTRIES).await?;
             let Some(last) = entries.last() else { break };
             after = Some(last.id);
-            let facts: Vec<_> = entries.iter().filter_map(|entry| entry.facts().ok()).flatten().collect();
-            self.archive.insert_facts(&facts).await?;
+            let facts: Vec<_> = entries.iter().filter_map(|entry| facts_of(entry).ok()).flatten().collect();
+            for (place, refused) in keep(&*self.archive, &facts).await? {
+                if let Refused::NotKept(reason) = refused {
+                    tracing::error!(shard = %self.shard(), fact = %facts[place].id(), reason, "a fact of the log is kept nowhere");
+                    return Err(RecoveryError::NotKept(facts[place].id()));
+                }
+            }
         }
         let ids: Vec<DropId> = self.drops.keys().cloned().collect();
         for chunk in ids.chunks(DROPS_AT_ONCE) {
@@ -251,14 +272,15 @@ impl Recovery {
         self.report.holes = closing.holes.iter().map(|hole| hole.end() - hole.start() + 1).sum();
         self.purges = purges;
         self.history = Some(History::new(self.shard(), &closing));
+        self.closings.push(closing);
         Ok(RecoveryStep::Apply)
     }
 
     async fn apply(&mut self) -> Result<RecoveryStep, RecoveryError> {
-        let Some(history) = &mut self.history else { return Ok(RecoveryStep::Adopt) };
+        let Some(history) = &mut self.history else { return Ok(RecoveryStep::Letters) };
         let facts = history.next_chunk(&*self.archive, &self.closings).await?;
         if facts.is_empty() {
-            return Ok(RecoveryStep::Adopt);
+            return Ok(RecoveryStep::Letters);
         }
         // A drop whose opening is in a hole was opened all the same: the archive's record says how.
         let mut create = Vec::new();
@@ -277,6 +299,13 @@ impl Recovery {
         Ok(RecoveryStep::Apply)
     }
 
+    async fn restore_letters(&mut self) -> Result<RecoveryStep, RecoveryError> {
+        let restored = restore_letters(&self.engine, &*self.archive, &self.guard, &self.closings).await?;
+        self.report.restored_letters = restored.letters;
+        self.highest_noted = restored.highest;
+        Ok(RecoveryStep::Adopt)
+    }
+
     async fn adopt(&mut self) -> Result<RecoveryStep, RecoveryError> {
         let missing: Vec<_> = self
             .drops
@@ -289,7 +318,8 @@ impl Recovery {
             let chunk = HistoryChunk { create: create.to_vec(), ..HistoryChunk::default() };
             self.engine.recovery_apply(&self.guard, self.line.number, self.line.last_id, &chunk).await?;
         }
-        let highest = self.archive.highest_log_id(self.shard()).await?.unwrap_or_default().max(self.line.last_id);
+        let highest = self.archive.highest_log_id(self.shard()).await?.unwrap_or_default();
+        let highest = highest.max(self.highest_noted).max(self.line.last_id);
         self.engine.recovery_adopt(&self.guard, self.line.number, highest).await?;
         Ok(RecoveryStep::Done)
     }

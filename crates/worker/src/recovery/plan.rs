@@ -1,10 +1,11 @@
 //! What a recovery builds on.
 
-use stampede_archive::{Archive, FactCursor, FactRange};
+use stampede_archive::{Archive, FactRange};
 use stampede_domain::{Closing, Epoch, FactBody};
 use stampede_engine::{Purges, RecoveryGuard};
 
 use super::RecoveryError;
+use super::kept_facts::{cursor, kept_facts};
 
 /// Facts that one read of the archive takes.
 const FACTS_AT_ONCE: usize = 5_000;
@@ -21,9 +22,9 @@ pub(super) async fn plan_closing(
     let mut entries = Entries { through: base, holes: Vec::new(), current: None };
     let (mut purges, mut after) = (Purges::new(), None);
     loop {
-        let facts = archive.facts(guard.shard, range, after, FACTS_AT_ONCE).await?;
+        let facts = kept_facts(archive, guard.shard, range, after, FACTS_AT_ONCE).await?;
         let Some(last) = facts.last() else { break };
-        after = Some(FactCursor { epoch: last.epoch, number: last.number, index: last.position.index });
+        after = Some(cursor(last));
         for fact in facts.iter().filter(|fact| counted(fact.epoch, fact.number)) {
             entries.add(fact.epoch, fact.number, fact.entry_facts)?;
             if let FactBody::Purged(_) = fact.body {

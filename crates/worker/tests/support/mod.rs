@@ -15,7 +15,7 @@ use stampede_domain::{
     UserDigest, UserId, Window,
 };
 use stampede_engine::{Decision, DropTerms, Engine, EngineError, EngineSettings, LiveDrop, OrderRequest};
-use stampede_testkit::{Redis, RedisOptions};
+use stampede_testkit::{Redis, RedisOptions, SqliteFault};
 use stampede_worker::{Persister, Recovery, RecoveryReport, RecoveryStep, WorkerSettings};
 use tempfile::TempDir;
 
@@ -58,6 +58,26 @@ impl Harness {
 
     pub fn shard(&self) -> Shard {
         Shard::new(0).expect("in range")
+    }
+
+    /// Another connection to the archive's file.
+    pub fn archive_file(&self) -> SqliteFault {
+        SqliteFault::open(self.dir.path().join("archive.db"))
+    }
+
+    /// Another process of the same deployment.
+    pub async fn another_engine(&self, change: impl FnOnce(&mut EngineSettings)) -> Engine {
+        let mut settings = self.engine.settings().clone();
+        change(&mut settings);
+        Engine::connect(settings, self.engine.deployment().clone()).await.expect("the engine connects")
+    }
+
+    /// Stops Redis and starts it again with nothing.
+    pub async fn lose_redis(&mut self) -> RecoveryReport {
+        self.redis.stop().await;
+        self.redis.wipe();
+        self.redis.restart().await;
+        self.recover().await
     }
 
     pub async fn token(&self) -> String {

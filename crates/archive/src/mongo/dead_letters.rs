@@ -1,0 +1,97 @@
+//! Notes of facts that are refused for good.
+//!
+//! `{ _id: as the fact's, shard: 3, epoch: 2, number: 17, index: 0, letter: "{\"fact\":{…},\"reason\":\"…\"}" }`. The letter is
+//! text, so that nothing in it can be in the way of a note.
+
+use mongodb::bson::{Document, doc};
+use stampede_domain::{DeadLetter, Shard};
+
+use super::client::Collections;
+use super::documents::{Fields, collect, limit as to_limit, malformed};
+use super::errors::{Cause, failures, not_yet_readable};
+use super::fact_documents::fact_id;
+use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
+
+const WHAT: &str = "dead letter";
+
+pub(super) async fn insert(collections: &Collections, letters: &[DeadLetter]) -> Result<Vec<Refusal>, ArchiveError> {
+    let (mut refusals, mut places, mut documents) = (Vec::new(), Vec::new(), Vec::new());
+    let refusal = |index: usize, reason| Refusal { fact: letters[index].fact.id(), index, reason };
+    for (index, letter) in letters.iter().enumerate() {
+        if let Some(why) = accept::rejection(&letter.fact) {
+            refusals.push(refusal(index, RefusalReason::Rejected(why.to_owned())));
+        } else {
+            places.push(index);
+            documents.push(write(letter)?);
+        }
+    }
+    if documents.is_empty() {
+        return Ok(refusals);
+    }
+    let failed = match collections.dead_letters.insert_many(&documents).ordered(false).await {
+        Ok(_) => Vec::new(),
+        Err(error) => failures(error)?,
+    };
+    for failure in failed {
+        let Some(&index) = places.get(failure.index) else {
+            return Err(ArchiveError::Unavailable("MongoDB: an error of a document that was not sent".to_owned()));
+        };
+        match failure.cause {
+            Cause::Duplicate if is_noted(collections, &letters[index]).await? => {}
+            Cause::Duplicate => refusals.push(refusal(index, RefusalReason::Conflict)),
+            Cause::Rejected(why) => refusals.push(refusal(index, RefusalReason::Rejected(why))),
+        }
+    }
+    refusals.sort_unstable_by_key(|refusal| refusal.index);
+    Ok(refusals)
+}
+
+/// Whether the note that has the letter's id is one of the same fact.
+async fn is_noted(collections: &Collections, letter: &DeadLetter) -> Result<bool, ArchiveError> {
+    let noted = collections.dead_letters.find_one(doc! { "_id": fact_id(letter.fact.id()) }).await?;
+    let noted = noted.ok_or_else(|| not_yet_readable(WHAT))?;
+    Ok(read(noted).is_ok_and(|noted| noted.fact == letter.fact))
+}
+
+pub(super) async fn range(
+    collections: &Collections,
+    shard: Shard,
+    range: FactRange,
+    after: Option<FactCursor>,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, ArchiveError> {
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let mut filter = doc! {
+        "shard": i32::from(shard.number()),
+        "epoch": { "$gte": i64::from(range.from_epoch.0) },
+        "number": { "$gt": number(range.beyond_number) },
+    };
+    if let Some(after) = after {
+        let (epoch, entry) = (i64::from(after.epoch.0), number(after.number));
+        let later = vec![
+            doc! { "epoch": { "$gt": epoch } },
+            doc! { "epoch": epoch, "number": { "$gt": entry } },
+            doc! { "epoch": epoch, "number": entry, "index": { "$gt": i32::from(after.index) } },
+        ];
+        filter.insert("$or", later);
+    }
+    let in_order = doc! { "shard": 1, "epoch": 1, "number": 1, "index": 1 };
+    collect(collections.dead_letters.find(filter).sort(in_order).limit(to_limit(limit)), read).await
+}
+
+fn write(letter: &DeadLetter) -> Result<Document, ArchiveError> {
+    let fact = &letter.fact;
+    Ok(doc! {
+        "_id": fact_id(fact.id()),
+        "shard": i32::from(fact.shard.number()),
+        "epoch": i64::from(fact.epoch.0),
+        "number": i64::try_from(fact.number).map_err(|error| malformed(WHAT, &error))?,
+        "index": i32::from(fact.position.index),
+        "letter": letter.to_json(),
+    })
+}
+
+fn read(document: Document) -> Result<DeadLetter, ArchiveError> {
+    let json = Fields::of(&document, WHAT).text("letter")?;
+    DeadLetter::from_json(json.as_bytes()).map_err(|error| malformed(WHAT, &error))
+}

@@ -1,0 +1,84 @@
+//! Faults of a file that only its own connection can have.
+
+use stampede_domain::{Epoch, Fact, FactBody, LogId, Position, Shard};
+
+use super::SqliteArchive;
+use crate::{Archive, ArchiveError, FactRange, Refusal, RefusalReason};
+
+async fn archive(dir: &tempfile::TempDir) -> SqliteArchive {
+    let archive = SqliteArchive::open(&dir.path().join("archive.db")).await.expect("opened");
+    archive.migrate().await.expect("migrated");
+    archive
+}
+
+fn facts(from: u64, count: u64) -> Vec<Fact> {
+    let fact = |number| Fact {
+        shard: Shard::new(0).expect("in range"),
+        epoch: Epoch(1),
+        number,
+        position: Position { log_id: LogId { ms: number, sequence: 0 }, index: 0 },
+        entry_facts: 1,
+        drop_id: "demo".parse().expect("valid"),
+        body: FactBody::Paused,
+    };
+    (from..from + count).map(fact).collect()
+}
+
+async fn limit_pages(archive: &SqliteArchive, pages: i64) {
+    let limited = archive.connections.write(move |db| {
+        // As on a disk that has so much room and no more.
+        db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+        Ok(())
+    });
+    limited.await.expect("limited");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_nothing_for_good() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let archive = archive(&dir).await;
+    archive.insert_facts(&facts(1, 100)).await.expect("inserted");
+    // Never less than what is in use.
+    limit_pages(&archive, 1).await;
+    let more = facts(101, 5_000);
+    let failed = archive.insert_facts(&more).await.expect_err("no room");
+    assert!(matches!(&failed, ArchiveError::Unavailable(text) if text.contains("full")), "{failed}");
+    let all = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
+    let shard = Shard::new(0).expect("in range");
+    assert_eq!(archive.facts(shard, all, None, 10_000).await.expect("readable").len(), 100, "what was there stays");
+    // Somebody made room.
+    limit_pages(&archive, 1_000_000).await;
+    assert_eq!(archive.insert_facts(&more).await.expect("inserted"), []);
+    assert_eq!(archive.facts(shard, all, None, 10_000).await.expect("readable").len(), 5_100);
+}
+
+#[tokio::test]
+async fn a_file_that_may_not_be_written_refuses_nothing_for_good() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let archive = archive(&dir).await;
+    archive.connections.write(|db| Ok(db.pragma_update(None, "query_only", true)?)).await.expect("set");
+    let failed = archive.insert_facts(&facts(1, 20)).await.expect_err("read-only");
+    assert!(matches!(&failed, ArchiveError::Unavailable(_)), "{failed}");
+    let again = SqliteArchive::open(&dir.path().join("archive.db")).await.expect("opened");
+    assert_eq!(again.insert_facts(&facts(1, 20)).await.expect("inserted"), []);
+}
+
+#[tokio::test]
+async fn one_fact_that_is_rejected_holds_up_none_of_its_statement() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let archive = archive(&dir).await;
+    let reject = "CREATE TRIGGER reject BEFORE INSERT ON facts WHEN NEW.number = 7
+        BEGIN SELECT RAISE(ABORT, 'seven is refused'); END";
+    archive.connections.write(|db| Ok(db.execute_batch(reject)?)).await.expect("created");
+    let given = facts(1, 40);
+    for _ in 0..2 {
+        let refusals = archive.insert_facts(&given).await.expect("answered");
+        let [Refusal { index: 6, reason: RefusalReason::Rejected(why), .. }] = &refusals[..] else {
+            panic!("{refusals:?}")
+        };
+        assert!(why.contains("seven is refused"), "{why}");
+    }
+    let all = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
+    let shard = Shard::new(0).expect("in range");
+    assert_eq!(archive.facts(shard, all, None, 100).await.expect("readable").len(), 39);
+}
