@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::scripts::SCRIPTS;
-    use crate::{committer, log, recovery, sale, timers};
+    use crate::{committer, log, reconcile, recovery, sale, timers};
 
     type Declared = (&'static Script, BTreeSet<&'static str>);
 
@@ -96,6 +96,8 @@ mod tests {
             declared(&log::FORGET_CONSUMERS),
             declared(&log::READ),
             declared(&log::STATUS),
+            declared(&reconcile::CUT),
+            declared(&reconcile::USERS),
             declared(&recovery::ADOPT),
             declared(&recovery::ALIGN),
             declared(&recovery::APPLY),

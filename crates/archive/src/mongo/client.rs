@@ -31,6 +31,8 @@ pub(super) struct Collections {
     pub(super) facts: Collection<Document>,
     pub(super) epochs: Collection<Document>,
     pub(super) closings: Collection<Document>,
+    pub(super) stocks: Collection<Document>,
+    pub(super) reconciliations: Collection<Document>,
 }
 
 pub(super) async fn connect(uri: &str, database: &str) -> Result<Collections, ArchiveError> {
@@ -67,6 +69,8 @@ impl Collections {
             facts: named("facts"),
             epochs: named("epochs"),
             closings: named("closings"),
+            stocks: named("stocks"),
+            reconciliations: named("reconciliations"),
             database,
         }
     }

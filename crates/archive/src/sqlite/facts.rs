@@ -1,9 +1,11 @@
 //! Facts: inserting them, and reading them in the order of the log.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use stampede_domain::{Epoch, Fact, LogId, Shard};
+use std::ops::RangeInclusive;
 
-use super::columns::sql_limit;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use stampede_domain::{Epoch, Fact, LogId, OrderId, Shard};
+
+use super::columns::{Columns, sql_limit};
 use super::fact_rows::{self, COLUMN_COUNT, COLUMNS};
 use super::user_orders;
 use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
@@ -109,6 +111,35 @@ pub(super) fn range(
         from = Epoch(later);
     }
     Ok(facts)
+}
+
+/// The grants of these orders, and what took them back.
+pub(super) fn of_orders(db: &Connection, ids: &[OrderId]) -> Result<Vec<Fact>, ArchiveError> {
+    let mut grant = db.prepare_cached(&format!("SELECT {COLUMNS} FROM facts WHERE id = ?1"))?;
+    let mut withdrawals = db.prepare_cached(&format!("SELECT {COLUMNS} FROM facts WHERE order_id = ?1"))?;
+    let mut facts = Vec::with_capacity(ids.len());
+    for id in ids {
+        for select in [&mut grant, &mut withdrawals] {
+            for fact in select.query_map([&id.as_bytes()[..]], fact_rows::read)? {
+                facts.push(fact?);
+            }
+        }
+    }
+    Ok(facts)
+}
+
+pub(super) fn count(
+    db: &Connection,
+    shard: Shard,
+    epoch: Epoch,
+    numbers: &RangeInclusive<u64>,
+) -> Result<u64, ArchiveError> {
+    let mut select = db.prepare_cached(
+        "SELECT count(*) FROM facts WHERE shard = ?1 AND epoch = ?2 AND number >= ?3 AND number <= ?4",
+    )?;
+    let stored = |number: &u64| i64::try_from(*number).unwrap_or(i64::MAX);
+    let arguments = params![shard.number(), epoch.0, stored(numbers.start()), stored(numbers.end())];
+    Ok(select.query_row(arguments, |row| Columns::of(row).number())?)
 }
 
 /// Within an epoch log ids rise with the entries' numbers, but the facts of a cut-off primary may have later ones than

@@ -8,6 +8,7 @@ mod mongo_documents;
 mod orders;
 mod products;
 mod reading;
+mod reconciling;
 mod schema;
 mod subject;
 mod windows;
@@ -94,6 +95,11 @@ contract! {
         the_first_closing_of_an_epoch_wins,
         of_many_closings_at_once_all_callers_see_the_same,
         closings_come_back_whole_and_in_order;
+    reconciling:
+        the_facts_of_orders_are_found_whether_they_count_or_not,
+        facts_are_counted_by_epoch_and_number,
+        a_stock_takes_the_place_of_the_one_before,
+        the_newest_reconciliations_of_a_drop_are_kept;
 }
 
 mod beyond_the_trait {
@@ -107,6 +113,18 @@ mod beyond_the_trait {
     #[tokio::test]
     async fn mongodb_refuses_a_newer_schema() {
         crate::schema::a_newer_schema_is_refused(Subject::mongodb().await).await;
+    }
+
+    #[tokio::test]
+    async fn sqlite_is_moved_on_from_the_first_schema() {
+        crate::schema::an_older_archive_is_moved_on(Subject::first_sqlite().await).await;
+    }
+
+    #[tokio::test]
+    async fn mongodb_is_moved_on_from_the_first_schema() {
+        let subject = Subject::mongodb().await;
+        subject.set_schema_version(1).await;
+        crate::schema::an_older_archive_is_moved_on(subject).await;
     }
 
     #[tokio::test]

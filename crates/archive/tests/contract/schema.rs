@@ -40,6 +40,19 @@ pub async fn a_newer_schema_is_refused(subject: Subject) {
     assert_eq!(status, SchemaStatus::Newer(newer), "it is left as it is");
 }
 
+pub async fn an_older_archive_is_moved_on(subject: Subject) {
+    let archive = subject.archive();
+    assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Older(1));
+    let granted = grant(Place(1, 1, 5, 0), "ann");
+    archive.insert_facts(std::slice::from_ref(&granted)).await.expect("inserted");
+    for _ in 0..2 {
+        archive.migrate().await.expect("migrated, and again");
+        assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Current);
+    }
+    assert!(archive.order(order_id(&granted)).await.expect("read").is_some());
+    assert_eq!(archive.stocks(&[id("demo")]).await.expect("the new tables are there"), []);
+}
+
 pub async fn what_was_written_is_there_after_reopening(subject: Subject) {
     let granted = grant(Place(1, 1, 5, 0), "ann");
     let archive = subject.archive();

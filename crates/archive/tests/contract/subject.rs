@@ -32,6 +32,16 @@ impl Subject {
         Self::empty_sqlite().prepared().await
     }
 
+    /// As the first version of the schema left it.
+    pub async fn first_sqlite() -> Self {
+        let mut subject = Self::empty_sqlite();
+        subject.archive = Some(subject.connect().await);
+        let db = rusqlite::Connection::open(subject.url().replace("sqlite:", "")).expect("opened");
+        db.execute_batch(include_str!("../../src/sqlite/schema_1.sql")).expect("the first schema");
+        db.pragma_update(None, "user_version", 1).expect("updated");
+        subject
+    }
+
     pub async fn mongodb() -> Self {
         Self::empty_mongodb().prepared().await
     }
