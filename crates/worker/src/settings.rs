@@ -27,6 +27,16 @@ pub struct WorkerSettings {
     pub timer_poll: Duration,
     /// How old a drop must be that is not opened yet before a worker opens it in the place of a process that died.
     pub open_after: Duration,
+    /// How often the reconciler compares Redis with the archive.
+    pub reconcile_period: Duration,
+    /// How often it folds all facts, from the first one on, and not only those since the round before.
+    pub reconcile_whole_every: Duration,
+    /// Users whose records one round compares with their orders, about.
+    pub reconcile_users: u64,
+    /// How long the archive may take to catch up with what the reconciler saw in Redis, before a round ends without a verdict.
+    pub reconcile_patience: Duration,
+    /// How long the archive's window of a drop may differ from Redis's before it is put right. Longer than a request takes.
+    pub reconcile_window_after: Duration,
     /// The longest pause after a failure; pauses double up to it, with jitter.
     pub backoff_max: Duration,
     /// How long the persister may go on after a stop was asked for.
@@ -46,6 +56,11 @@ impl Default for WorkerSettings {
             takeover_after: Duration::from_secs(5),
             timer_poll: Duration::from_millis(200),
             open_after: Duration::from_secs(5),
+            reconcile_period: Duration::from_secs(60),
+            reconcile_whole_every: Duration::from_secs(21_600),
+            reconcile_users: 4_000,
+            reconcile_patience: Duration::from_secs(5),
+            reconcile_window_after: Duration::from_secs(15),
             backoff_max: Duration::from_secs(5),
             drain_limit: Duration::from_secs(5),
         }

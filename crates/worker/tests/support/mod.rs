@@ -21,16 +21,21 @@ pub struct Harness {
     pub engine: Engine,
     pub archive: Arc<dyn Archive>,
     pub settings: WorkerSettings,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Harness {
     /// A deployment of one shard, so that every drop meets every fault.
     pub async fn start() -> Self {
-        let redis = Redis::start_with(RedisOptions { append_fsync: Some("always"), ..RedisOptions::default() }).await;
         let dir = TempDir::new().expect("a temporary folder");
-        let url: ArchiveUrl =
-            format!("sqlite:{}", dir.path().join("archive.db").display()).parse().expect("an archive's address");
+        let url = format!("sqlite:{}", dir.path().join("archive.db").display());
+        Self::start_on(dir, &url).await
+    }
+
+    /// With the archive at `url`.
+    pub async fn start_on(dir: TempDir, url: &str) -> Self {
+        let redis = Redis::start_with(RedisOptions { append_fsync: Some("always"), ..RedisOptions::default() }).await;
+        let url: ArchiveUrl = url.parse().expect("an archive's address");
         let archive = connect(&url).await.expect("the archive opens");
         archive.migrate().await.expect("migrated");
         let proposed = Deployment { id: "test".to_owned(), shards: ShardCount::try_from(1).expect("in range") };
@@ -49,9 +54,16 @@ impl Harness {
             damage_poll: Duration::ZERO,
             ..WorkerSettings::default()
         };
-        let harness = Self { redis, engine, archive, settings, _dir: dir };
+        let harness = Self { redis, engine, archive, settings, dir };
         harness.recover().await;
         harness
+    }
+
+    /// The file of the archive, to look at it or to damage it by hand.
+    pub fn archive_file(&self) -> rusqlite::Connection {
+        let file = rusqlite::Connection::open(self.dir.path().join("archive.db")).expect("the archive's file");
+        file.busy_timeout(Duration::from_secs(10)).expect("set");
+        file
     }
 
     pub fn shard(&self) -> Shard {
@@ -130,14 +142,17 @@ impl Harness {
     }
 
     pub async fn order(&self, drop: &Arc<DropTerms>, user: &str, key: &str) -> Result<Decision, EngineError> {
-        let request = OrderRequest {
+        self.engine.place_order(self.request(drop, user, key), Duration::from_secs(3)).await
+    }
+
+    pub fn request(&self, drop: &Arc<DropTerms>, user: &str, key: &str) -> OrderRequest {
+        OrderRequest {
             drop: Arc::clone(drop),
             user_id: user.parse().expect("a user id"),
             key: key.parse().expect("a key"),
             units: 1,
             expected_total: None,
-        };
-        self.engine.place_order(request, Duration::from_secs(3)).await
+        }
     }
 
     /// One granted order, in an entry of its own.
