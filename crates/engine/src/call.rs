@@ -103,6 +103,7 @@ mod tests {
             declared(&recovery::APPLY),
             declared(&recovery::BEGIN),
             declared(&recovery::INSPECT),
+            declared(&recovery::INSPECT_DROPS),
             declared(&recovery::PRESENCE),
             declared(&recovery::RESET),
             declared(&recovery::WIPE_DROPS),

@@ -5,6 +5,8 @@
 #[cfg(feature = "app")]
 mod app;
 mod cluster;
+#[cfg(feature = "app")]
+mod fill;
 mod mongo;
 mod port;
 mod process;
@@ -15,6 +17,8 @@ mod resp;
 #[cfg(feature = "app")]
 pub use app::{Answer, AppOptions, Caller, TestApp};
 pub use cluster::RedisCluster;
+#[cfg(feature = "app")]
+pub use fill::fill_archive;
 pub use mongo::{MongoDatabase, MongoServer};
 pub use port::free_port;
 pub use proxy::Proxy;

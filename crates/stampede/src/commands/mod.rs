@@ -4,6 +4,8 @@ pub mod api;
 pub mod config;
 pub mod dev;
 pub mod migrate;
+pub mod rebuild;
+pub mod reconcile;
 pub mod seed;
 pub mod token;
 pub mod worker;

@@ -21,7 +21,9 @@ fn usage_errors_are_told_from_failures() {
 
 #[test]
 fn help_teaches_with_examples() {
-    for command in [&["--help"][..], &["token", "--help"], &["seed", "--help"]] {
+    for command in
+        [&["--help"][..], &["token", "--help"], &["seed", "--help"], &["rebuild", "--help"], &["reconcile", "--help"]]
+    {
         let (_, help, _) = run(&mut stampede(command));
         assert!(help.contains("Examples:"), "{command:?}: {help}");
     }

@@ -1,27 +1,35 @@
 //! What a recovery builds on.
 
 use stampede_archive::{Archive, FactCursor, FactRange};
-use stampede_domain::{Closing, Epoch};
-use stampede_engine::RecoveryGuard;
+use stampede_domain::{Closing, Epoch, Shard};
 
 use super::RecoveryError;
 
 /// Facts that one read of the archive takes.
 const FACTS_AT_ONCE: usize = 5_000;
 
+/// What a recovery will do.
+pub(crate) struct Plan {
+    /// What it will build on.
+    pub(crate) closing: Closing,
+    /// Facts that it will apply.
+    pub(crate) facts: u64,
+}
+
 /// Reads the facts beyond Redis's last entry and says which entries will be applied: those that count and that the archive
 /// has whole. Between them are holes.
-pub(super) async fn plan_closing(
+pub(crate) async fn plan_closing(
     archive: &dyn Archive,
-    guard: &RecoveryGuard,
+    shard: Shard,
+    epoch: Epoch,
     base: u64,
     counted: impl Fn(Epoch, u64) -> bool,
-) -> Result<Closing, RecoveryError> {
+) -> Result<Plan, RecoveryError> {
     let range = FactRange { from_epoch: Epoch(0), beyond_number: base };
-    let mut entries = Entries { through: base, holes: Vec::new(), current: None };
+    let mut entries = Entries { through: base, holes: Vec::new(), facts: 0, current: None };
     let mut after = None;
     loop {
-        let facts = archive.facts(guard.shard, range, after, FACTS_AT_ONCE).await?;
+        let facts = archive.facts(shard, range, after, FACTS_AT_ONCE).await?;
         let Some(last) = facts.last() else { break };
         after = Some(FactCursor { epoch: last.epoch, number: last.number, index: last.position.index });
         for fact in facts.iter().filter(|fact| counted(fact.epoch, fact.number)) {
@@ -29,20 +37,16 @@ pub(super) async fn plan_closing(
         }
     }
     entries.finish_current();
-    Ok(Closing {
-        shard: guard.shard,
-        epoch: guard.epoch,
-        base,
-        through: entries.through,
-        holes: entries.holes,
-        void: false,
-    })
+    let closing = Closing { shard, epoch, base, through: entries.through, holes: entries.holes, void: false };
+    Ok(Plan { closing, facts: entries.facts })
 }
 
 /// The entries seen so far, in order of their numbers.
 struct Entries {
     through: u64,
     holes: Vec<std::ops::RangeInclusive<u64>>,
+    /// Facts of whole entries.
+    facts: u64,
     current: Option<Current>,
 }
 
@@ -77,6 +81,7 @@ impl Entries {
             self.holes.push(self.through + 1..=current.number - 1);
         }
         self.through = current.number;
+        self.facts += u64::from(current.expected);
     }
 }
 
@@ -85,7 +90,7 @@ mod tests {
     use super::*;
 
     fn closed(facts: &[(u64, u16)]) -> (u64, Vec<std::ops::RangeInclusive<u64>>) {
-        let mut entries = Entries { through: 10, holes: Vec::new(), current: None };
+        let mut entries = Entries { through: 10, holes: Vec::new(), facts: 0, current: None };
         for (number, expected) in facts {
             entries.add(Epoch(1), *number, *expected).expect("ascending");
         }
@@ -103,7 +108,7 @@ mod tests {
 
     #[test]
     fn one_number_in_two_epochs_is_a_contradiction() {
-        let mut entries = Entries { through: 0, holes: Vec::new(), current: None };
+        let mut entries = Entries { through: 0, holes: Vec::new(), facts: 0, current: None };
         entries.add(Epoch(1), 5, 1).expect("first");
         assert!(entries.add(Epoch(2), 5, 1).is_err());
     }
