@@ -6,13 +6,9 @@
 --   read: for each drop 0 if it was never opened here, 1 if it is whole, 2 if a key is missing
 -- LOGS nothing
 --@include lib/guard
---@include lib/drop_id
+--@include lib/presence
 local refusal = guard(KEYS[1], tonumber(ARGV[1]), ARGV[2])
 if refusal then return refusal end
 local reply = {'read'}
-for d = 3, #KEYS, 2 do
-  local known = redis.call('SISMEMBER', KEYS[2], drop_id(KEYS[d]))
-  local there = redis.call('EXISTS', KEYS[d], KEYS[d + 1])
-  if there == 2 * known then reply[#reply + 1] = known else reply[#reply + 1] = 2 end
-end
+for d = 3, #KEYS, 2 do reply[#reply + 1] = presence(KEYS[2], KEYS[d], KEYS[d + 1]) end
 return reply

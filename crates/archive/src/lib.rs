@@ -10,8 +10,11 @@ mod error;
 mod fold;
 mod mongo;
 mod opening;
+mod reconciliation;
 mod records;
 mod sqlite;
+
+use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 use stampede_domain::{
@@ -23,6 +26,7 @@ pub use connect::{ArchiveUrl, InvalidArchiveUrl, connect};
 pub use error::ArchiveError;
 pub use mongo::MongoArchive;
 pub use opening::{OpenError, open_once};
+pub use reconciliation::{Drift, DriftKind, Reconciliation, StockFigures, StockRecord};
 pub use records::{
     ArchivedOrder, CreateProduct, DefineDrop, DropCursor, DropRecord, DropStage, FactCursor, FactRange, OrderFilter,
     Refusal, RefusalReason, SchemaStatus, WindowChange,
@@ -157,6 +161,13 @@ pub trait Archive: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Fact>, ArchiveError>;
 
+    /// The facts of these orders: their grants, from the notes of refused ones where they are not among the facts, and what
+    /// took them back. Whether they count is the caller's to judge.
+    async fn order_facts(&self, ids: &[OrderId]) -> Result<Vec<Fact>, ArchiveError>;
+
+    /// How many facts there are of a shard's entries with these numbers in this epoch, whether they count or not.
+    async fn count_facts(&self, shard: Shard, epoch: Epoch, numbers: RangeInclusive<u64>) -> Result<u64, ArchiveError>;
+
     /// The highest log id among the shard's facts, whether they count or not.
     async fn highest_log_id(&self, shard: Shard) -> Result<Option<LogId>, ArchiveError>;
 
@@ -189,6 +200,20 @@ pub trait Archive: Send + Sync + 'static {
 
     /// All closings of the shard, in order of their epochs.
     async fn closings(&self, shard: Shard) -> Result<Vec<Closing>, ArchiveError>;
+
+    // --- reconciliations ---
+
+    /// The folded stocks of those of these drops that have one.
+    async fn stocks(&self, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError>;
+
+    /// Puts folded stocks in the place of those that are there.
+    async fn put_stocks(&self, stocks: &[StockRecord]) -> Result<(), ArchiveError>;
+
+    /// Adds what a reconciliation found, and forgets all but the drop's newest `keep`.
+    async fn put_reconciliation(&self, record: &Reconciliation, keep: usize) -> Result<(), ArchiveError>;
+
+    /// The newest reconciliations of a drop, newest first: at most `limit`.
+    async fn reconciliations(&self, drop_id: &DropId, limit: usize) -> Result<Vec<Reconciliation>, ArchiveError>;
 }
 
 impl OrderFilter {

@@ -58,9 +58,51 @@ pub fn counts(epoch: Epoch, number: u64, closings: &[Closing]) -> bool {
     closings.iter().filter(|closing| closing.epoch > epoch).all(|closing| closing.covers(number))
 }
 
+/// The numbers of entries of `epoch` that do not count, as ranges in ascending order that do not touch.
+pub fn uncovered(epoch: Epoch, closings: &[Closing]) -> Vec<RangeInclusive<u64>> {
+    let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
+    for closing in closings.iter().filter(|closing| closing.epoch > epoch && !closing.void) {
+        ranges.extend(closing.holes.iter().cloned());
+        ranges.extend(closing.base.max(closing.through).checked_add(1).map(|first| first..=u64::MAX));
+    }
+    ranges.sort_unstable_by_key(|range| *range.start());
+    let mut joined: Vec<RangeInclusive<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if *range.start() <= last.end().saturating_add(1) => {
+                *last = *last.start()..=*last.end().max(range.end());
+            }
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_entry_is_uncovered_when_it_does_not_count(
+            bases in prop::collection::vec((0u64..12, 0u64..8, 0u64..4, any::<bool>()), 0..4), epoch in 0u32..5,
+        ) {
+            let closings: Vec<Closing> = (1..)
+                .zip(bases)
+                .map(|(epoch, (base, more, hole, void))| {
+                    let holes = if more > hole { vec![base + 1 + hole..=base + more] } else { Vec::new() };
+                    Closing { void, ..closing(epoch, base, base + more, holes) }
+                })
+                .collect();
+            let ranges = uncovered(Epoch(epoch), &closings);
+            for number in 0..40 {
+                let found = ranges.iter().any(|range| range.contains(&number));
+                prop_assert_eq!(found, !counts(Epoch(epoch), number, &closings), "{} {:?}", number, closings);
+            }
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].end() + 1 < *pair[1].start()), "{ranges:?}");
+        }
+    }
 
     fn closing(epoch: u32, base: u64, through: u64, holes: Vec<RangeInclusive<u64>>) -> Closing {
         let shard = Shard::new(0).expect("in range");

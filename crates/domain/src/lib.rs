@@ -22,9 +22,10 @@ mod phase;
 mod position;
 mod product;
 mod shard;
+mod stock;
 mod time;
 
-pub use closing::{Closing, counts};
+pub use closing::{Closing, counts, uncovered};
 pub use codec::Malformed;
 pub use dead_letter::DeadLetter;
 pub use deployment::Deployment;
@@ -42,4 +43,5 @@ pub use phase::{DropState, Phase};
 pub use position::{Epoch, InvalidLogId, LogId, Position, Version};
 pub use product::Product;
 pub use shard::{InvalidShardCount, Shard, ShardCount};
+pub use stock::Stock;
 pub use time::{InvalidTimestamp, Timestamp};

@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::scripts::SCRIPTS;
-    use crate::{committer, dead, log, recovery, sale, timers};
+    use crate::{committer, dead, log, reconcile, recovery, sale, timers};
 
     type Declared = (&'static Script, BTreeSet<&'static str>);
 
@@ -103,11 +103,14 @@ mod tests {
             declared(&log::HAND_OVER),
             declared(&log::READ),
             declared(&log::STATUS),
+            declared(&reconcile::CUT),
+            declared(&reconcile::USERS),
             declared(&recovery::ADOPT),
             declared(&recovery::ALIGN),
             declared(&recovery::APPLY),
             declared(&recovery::BEGIN),
             declared(&recovery::INSPECT),
+            declared(&recovery::INSPECT_DROPS),
             declared(&recovery::PRESENCE),
             declared(&recovery::RESET),
             declared(&recovery::WIPE_DROPS),

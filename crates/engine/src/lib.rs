@@ -14,6 +14,7 @@ mod keys;
 mod log;
 mod metrics;
 mod outcome;
+mod reconcile;
 mod recovery;
 mod redis;
 mod sale;
@@ -28,6 +29,7 @@ pub use error::{ConnectError, EngineError};
 pub use keys::Keys;
 pub use log::{Acknowledged, EntryReceipt, LogEntry, LogStatus, PendingClaim};
 pub use metrics::describe_metrics;
+pub use reconcile::{ShardCut, UsersCut};
 pub use recovery::{DamageCheck, DropPresence, HistoryChunk, Purges, RecoveryGuard, ShardInspection, ShardLine};
 pub use sale::{
     Cancellation, Decision, DropChange, DropChangeOutcome, DropTerms, LiveDrop, Opening, OrderRef, OrderRequest,

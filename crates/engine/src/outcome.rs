@@ -127,11 +127,21 @@ impl Shared {
         keys: Vec<String>,
         args: Vec<Value>,
     ) -> Result<Fields, EngineError> {
+        self.read_coded(call, keys, args).await.map(|((), fields)| fields)
+    }
+
+    /// Calls a script that changes nothing and has more than one answer.
+    pub(crate) async fn read_coded<C: Copy>(
+        &self,
+        call: &'static Call<C>,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> Result<(C, Fields), EngineError> {
         let reply = self.redis.read(call.script, keys, args).await.map_err(|error| match error {
             CallError::Lost(error) => EngineError::Unavailable(error),
             other => other.into(),
         })?;
-        decided(call, reply)
+        Ok((call.decode(&reply)??, reply.fields))
     }
 
     /// Waits until there is a connection, so that a call is not sent into a queue that may stand for long.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{api, config, dead_letters, dev, migrate, purge, seed, token, worker};
+use crate::commands::{api, config, dead_letters, dev, migrate, purge, rebuild, reconcile, seed, token, worker};
 use crate::config::{CONFIG_VARIABLE, Loaded, Sources, dev_file};
 
 /// How long what still runs in the background may take at the very end.
@@ -67,6 +67,8 @@ enum Command {
     Worker(worker::Options),
     Migrate(migrate::Options),
     Purge(purge::Options),
+    Rebuild(rebuild::Options),
+    Reconcile(reconcile::Options),
     Seed(seed::Options),
     Token(token::Options),
     Config(config::Options),
@@ -98,7 +100,8 @@ impl Scope {
     }
 }
 
-/// Does what the command line says; the exit code is 0 if that worked, 1 if not, 2 if it was not understood.
+/// Does what the command line says; the exit code is 0 if that worked, 1 if not, 2 if it was not understood. `reconcile` says
+/// more by it.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -109,7 +112,7 @@ pub fn run() -> ExitCode {
     let done = runtime.block_on(dispatch(cli));
     runtime.shutdown_timeout(LAST_GRACE);
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => failed(&error),
     }
 }
@@ -119,9 +122,11 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn dispatch(cli: Cli) -> anyhow::Result<()> {
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let scope = &cli.scope;
-    match cli.command {
+    let done = match cli.command {
+        // What it finds is told by the exit code.
+        Command::Reconcile(options) => return reconcile::run(&options, || scope.load(Vec::new())).await,
         Command::Dev(options) => {
             let sources = scope.sources(options.flags())?;
             dev::run(options, scope.dir.as_deref(), &sources).await
@@ -130,11 +135,13 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Worker(options) => worker::run(&scope.load(options.flags())?).await,
         Command::Migrate(options) => migrate::run(&options, &scope.load(Vec::new())?).await,
         Command::Purge(options) => purge::run(&options, &scope.load(Vec::new())?).await,
+        Command::Rebuild(options) => rebuild::run(&options, &scope.load(Vec::new())?).await,
         Command::Seed(options) => seed::run(&options, &scope.load(Vec::new())?).await,
         Command::Token(options) => token::run(&options, &scope.load(Vec::new())?),
         Command::DeadLetters(options) => dead_letters::run(&options, &scope.load(Vec::new())?).await,
         Command::Config(options) => config::run(&options, || scope.load(Vec::new())),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 #[cfg(feature = "app")]
 mod app;
 mod cluster;
+#[cfg(feature = "app")]
+mod fill;
 mod mongo;
 mod port;
 mod process;
@@ -20,6 +22,8 @@ mod sqlite;
 #[cfg(feature = "app")]
 pub use app::{Answer, AppOptions, Caller, TestApp};
 pub use cluster::RedisCluster;
+#[cfg(feature = "app")]
+pub use fill::fill_archive;
 pub use mongo::{MongoDatabase, MongoServer};
 pub use port::free_port;
 pub use proxy::Proxy;

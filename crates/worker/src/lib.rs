@@ -1,4 +1,4 @@
-//! The processes behind a sale: persister, recovery, timekeeper, opener.
+//! The processes behind a sale: persister, recovery, timekeeper, opener, reconciler.
 //!
 //! Each is a `step()` and a thin loop around it, so that tests drive steps. Any number of processes may run them at the same
 //! time: what one does not finish, another takes over.
@@ -8,6 +8,8 @@ mod looping;
 mod metrics;
 mod opener;
 mod persister;
+mod rebuild;
+mod reconciler;
 mod recovery;
 mod settings;
 mod timekeeper;
@@ -23,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 pub use metrics::describe_metrics;
 pub use opener::Opener;
 pub use persister::{PersistError, Persisted, Persister};
+pub use rebuild::{RebuildPlan, RebuildReason, Rebuilder, Rebuilt};
+pub use reconciler::{ReconcileError, ReconcileReport, Reconciler, ShardReport, Verdict};
 pub use recovery::{Recovery, RecoveryError, RecoveryReport, RecoveryStep, Watchman};
 pub use settings::WorkerSettings;
 pub use timekeeper::Timekeeper;
@@ -44,8 +48,10 @@ pub fn spawn(
         workers.spawn(recovery::run(watchman, shutdown.clone()));
         let timekeeper = Timekeeper::new(engine.clone(), Arc::clone(&archive), settings.clone());
         workers.spawn(timekeeper::run(timekeeper, shutdown.clone()));
-        let opener = Opener::new(engine, archive, settings);
-        workers.spawn(opener::run(opener, shutdown));
+        let opener = Opener::new(engine.clone(), Arc::clone(&archive), settings.clone());
+        workers.spawn(opener::run(opener, shutdown.clone()));
+        let reconciler = Reconciler::new(engine, archive, settings);
+        workers.spawn(reconciler::run(reconciler, shutdown));
         while let Some(ended) = workers.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a worker stopped unexpectedly");

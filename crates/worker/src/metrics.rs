@@ -1,5 +1,7 @@
 //! What the workers count. Names, help texts and units are here and nowhere else.
 
+use std::time::Duration;
+
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use stampede_domain::Shard;
 use stampede_engine::LogStatus;
@@ -23,6 +25,12 @@ const CLOCK_SKEW: &str = "stampede_redis_clock_skew_seconds";
 const PURGED_DROPS: &str = "stampede_purged_drops_total";
 const HANDED_OVER: &str = "stampede_log_handed_over_entries_total";
 const TIMERS_LATE: &str = "stampede_timer_late_seconds";
+const DRIFT: &str = "stampede_reconcile_drift_units";
+const ORPHANS: &str = "stampede_reconcile_orphan_facts";
+const ROUNDS: &str = "stampede_reconcile_rounds_total";
+const DROPS_CHECKED: &str = "stampede_reconcile_drops_total";
+const USERS_CHECKED: &str = "stampede_reconcile_users_total";
+const CLEAN_AGE: &str = "stampede_reconcile_clean_age_seconds";
 
 /// Tells the recorder what the workers' metrics mean; once per process, after the recorder was installed.
 pub fn describe_metrics() {
@@ -57,6 +65,12 @@ pub fn describe_metrics() {
         "Pending log entries that a stopping persister left to another one at once."
     );
     describe_histogram!(TIMERS_LATE, Unit::Seconds, "How late a timer fired.");
+    describe_gauge!(DRIFT, Unit::Count, "Units in which Redis and the archive differ, by kind. Must stay 0.");
+    describe_gauge!(ORPHANS, Unit::Count, "Facts of a shard's closed epochs that do not count.");
+    describe_counter!(ROUNDS, Unit::Count, "Rounds of the reconciler, by verdict.");
+    describe_counter!(DROPS_CHECKED, Unit::Count, "Drops whose stock was compared with their facts.");
+    describe_counter!(USERS_CHECKED, Unit::Count, "Users whose records were compared with their orders.");
+    describe_gauge!(CLEAN_AGE, Unit::Seconds, "Time since the reconciler found everything sound, or since it started.");
 }
 
 pub(crate) fn archived(facts: usize) {
@@ -119,4 +133,25 @@ pub(crate) fn moving(shard: Shard, moving: bool) {
 
 pub(crate) fn timer_late(late_ms: i64) {
     histogram!(TIMERS_LATE).record(late_ms.max(0) as f64 / 1e3);
+}
+
+pub(crate) fn drift(kind: &'static str, units: u64) {
+    gauge!(DRIFT, "kind" => kind).set(units as f64);
+}
+
+pub(crate) fn orphans(shard: Shard, facts: u64) {
+    gauge!(ORPHANS, "shard" => shard.to_string()).set(facts as f64);
+}
+
+pub(crate) fn reconciled(verdict: &'static str) {
+    counter!(ROUNDS, "verdict" => verdict).increment(1);
+}
+
+pub(crate) fn reconciled_drop(users: u64) {
+    counter!(DROPS_CHECKED).increment(1);
+    counter!(USERS_CHECKED).increment(users);
+}
+
+pub(crate) fn clean_age(age: Duration) {
+    gauge!(CLEAN_AGE).set(age.as_secs_f64());
 }

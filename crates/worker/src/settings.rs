@@ -32,6 +32,16 @@ pub struct WorkerSettings {
     pub open_after: Duration,
     /// How long a drop that is over stays in Redis with the records of its users before it is purged.
     pub purge_after: Duration,
+    /// How often the reconciler compares Redis with the archive.
+    pub reconcile_period: Duration,
+    /// How often it folds all facts, from the first one on, and not only those since the round before.
+    pub reconcile_whole_every: Duration,
+    /// Users whose records one round compares with their orders, about.
+    pub reconcile_users: u64,
+    /// How long the archive may take to catch up with what the reconciler saw in Redis, before a round ends without a verdict.
+    pub reconcile_patience: Duration,
+    /// How long the archive's window of a drop may differ from Redis's before it is put right. Longer than a request takes.
+    pub reconcile_window_after: Duration,
     /// The longest pause after a failure; pauses double up to it, with jitter.
     pub backoff_max: Duration,
     /// How long the persister may go on after a stop was asked for.
@@ -53,6 +63,11 @@ impl Default for WorkerSettings {
             timer_poll: Duration::from_millis(200),
             open_after: Duration::from_secs(5),
             purge_after: Duration::from_secs(7 * 86_400),
+            reconcile_period: Duration::from_secs(60),
+            reconcile_whole_every: Duration::from_secs(21_600),
+            reconcile_users: 4_000,
+            reconcile_patience: Duration::from_secs(5),
+            reconcile_window_after: Duration::from_secs(15),
             backoff_max: Duration::from_secs(5),
             drain_limit: Duration::from_secs(5),
         }

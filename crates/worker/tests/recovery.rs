@@ -302,6 +302,23 @@ fn watchman(harness: &Harness) -> Watchman {
     Watchman::new(harness.engine.clone(), std::sync::Arc::clone(&harness.archive), harness.settings.clone())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drop_that_is_lost_whole_is_not_opened_as_new() {
+    let harness = Harness::start().await;
+    let drop = harness.open("whole", 3, 1).await;
+    let archived = harness.granted(&drop, "a").await;
+    harness.persist_all().await;
+    let unsold = harness.open("unsold", 4, 1).await;
+    harness.redis.cli(&["DEL", "{s00}:drop:whole", "{s00}:drop:whole:users"]);
+    harness.redis.cli(&["SREM", "{s00}:drops", "whole"]);
+    let report = harness.recover().await;
+    assert!(report.wiped, "an entry that Redis went past made the drop: {report:?}");
+    assert_eq!(harness.order(&drop, "a", "key").await, Ok(Decision::Replayed(archived)));
+    assert_eq!(harness.drop_now(&drop.id).await.available_units, 2);
+    assert_eq!(harness.drop_now(&unsold.id).await.available_units, 4);
+    harness.assert_invariants(&drop).await;
+}
+
 /// Stops Redis in order, keeps a copy of its files, and starts it again.
 async fn save_files(harness: &mut Harness) -> tempfile::TempDir {
     let saved = tempfile::TempDir::new().expect("a temporary folder");

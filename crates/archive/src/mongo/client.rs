@@ -32,6 +32,8 @@ pub(super) struct Collections {
     pub(super) dead_letters: Collection<Document>,
     pub(super) epochs: Collection<Document>,
     pub(super) closings: Collection<Document>,
+    pub(super) stocks: Collection<Document>,
+    pub(super) reconciliations: Collection<Document>,
 }
 
 pub(super) async fn connect(uri: &str, database: &str) -> Result<Collections, ArchiveError> {
@@ -69,6 +71,8 @@ impl Collections {
             dead_letters: named("dead_letters"),
             epochs: named("epochs"),
             closings: named("closings"),
+            stocks: named("stocks"),
+            reconciliations: named("reconciliations"),
             database,
         }
     }

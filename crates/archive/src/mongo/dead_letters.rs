@@ -3,8 +3,8 @@
 //! `{ _id: as the fact's, shard: 3, epoch: 2, number: 17, index: 0, letter: "{\"fact\":{…},\"reason\":\"…\"}" }`. The letter is
 //! text, so that nothing in it can be in the way of a note.
 
-use mongodb::bson::{Document, doc};
-use stampede_domain::{DeadLetter, Shard};
+use mongodb::bson::{Bson, Document, doc};
+use stampede_domain::{DeadLetter, FactId, Shard};
 
 use super::client::Collections;
 use super::documents::{Fields, collect, limit as to_limit, malformed};
@@ -51,6 +51,15 @@ async fn is_noted(collections: &Collections, letter: &DeadLetter) -> Result<bool
     let noted = collections.dead_letters.find_one(doc! { "_id": fact_id(letter.fact.id()) }).await?;
     let noted = noted.ok_or_else(|| not_yet_readable(WHAT))?;
     Ok(read(noted).is_ok_and(|noted| noted.fact == letter.fact))
+}
+
+/// The notes of these facts, in any order.
+pub(super) async fn by_ids(
+    collections: &Collections,
+    ids: impl Iterator<Item = FactId>,
+) -> Result<Vec<DeadLetter>, ArchiveError> {
+    let ids: Vec<Bson> = ids.map(fact_id).collect();
+    collect(collections.dead_letters.find(doc! { "_id": { "$in": ids } }), read).await
 }
 
 pub(super) async fn range(

@@ -1,13 +1,15 @@
 //! Facts: inserting them, and reading them in the order of the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReadConcern;
-use stampede_domain::{Epoch, Fact, FactId, LogId, Shard};
+use stampede_domain::{Epoch, Fact, FactId, LogId, OrderId, Shard};
 
 use super::client::Collections;
-use super::documents::{Fields, collect, limit as to_limit};
+use super::dead_letters;
+use super::documents::{Fields, collect, limit as to_limit, uuid};
 use super::errors::{Cause, failures};
 use super::fact_documents::{fact_id, read, write};
 use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
@@ -118,6 +120,38 @@ async fn first_epoch(collections: &Collections, shard: Shard, from: Epoch) -> Re
     let find = collections.facts.find_one(filter).sort(doc! { "shard": 1, "epoch": 1, "number": 1, "index": 1 });
     let first: Option<Document> = find.projection(doc! { "epoch": 1 }).await?;
     first.map(|fact| Fields::of(&fact, "fact").number("epoch").map(Epoch)).transpose()
+}
+
+/// The grants of these orders, noted ones too, and what took them back.
+pub(super) async fn of_orders(collections: &Collections, ids: &[OrderId]) -> Result<Vec<Fact>, ArchiveError> {
+    let mut facts = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(REREAD) {
+        let ids: Vec<Bson> = chunk.iter().map(|id| uuid(*id)).collect();
+        let granted: Vec<Fact> = collect(collections.facts.find(doc! { "_id": { "$in": &ids } }), read).await?;
+        if granted.len() < chunk.len() {
+            let archived: HashSet<FactId> = granted.iter().map(Fact::id).collect();
+            let refused = chunk.iter().map(|id| FactId::Order(*id)).filter(|id| !archived.contains(id));
+            facts.extend(dead_letters::by_ids(collections, refused).await?.into_iter().map(|letter| letter.fact));
+        }
+        facts.extend(granted);
+        facts.extend(collect(collections.facts.find(doc! { "details.order_id": { "$in": ids } }), read).await?);
+    }
+    Ok(facts)
+}
+
+pub(super) async fn count(
+    collections: &Collections,
+    shard: Shard,
+    epoch: Epoch,
+    numbers: &RangeInclusive<u64>,
+) -> Result<u64, ArchiveError> {
+    let stored = |number: &u64| i64::try_from(*number).unwrap_or(i64::MAX);
+    let filter = doc! {
+        "shard": i32::from(shard.number()),
+        "epoch": i64::from(epoch.0),
+        "number": { "$gte": stored(numbers.start()), "$lte": stored(numbers.end()) },
+    };
+    Ok(collections.facts.count_documents(filter).await?)
 }
 
 /// Within an epoch log ids rise with the entries' numbers, but the facts of a cut-off primary may have later ones than

@@ -13,8 +13,11 @@ mod fact_documents;
 mod facts;
 mod orders;
 mod products;
+mod reconciliations;
 mod schema;
 mod windows;
+
+use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 use stampede_domain::{
@@ -24,7 +27,7 @@ use stampede_domain::{
 
 use crate::{
     Archive, ArchiveError, ArchivedOrder, CreateProduct, DefineDrop, DropCursor, DropRecord, DropStage, FactCursor,
-    FactRange, OrderFilter, Refusal, SchemaStatus, WindowChange,
+    FactRange, OrderFilter, Reconciliation, Refusal, SchemaStatus, StockRecord, WindowChange,
 };
 use client::{Collections, in_time};
 
@@ -165,6 +168,14 @@ impl Archive for MongoArchive {
         in_time(facts::range(&self.collections, shard, range, after, limit)).await
     }
 
+    async fn order_facts(&self, ids: &[OrderId]) -> Result<Vec<Fact>, ArchiveError> {
+        in_time(facts::of_orders(&self.collections, ids)).await
+    }
+
+    async fn count_facts(&self, shard: Shard, epoch: Epoch, numbers: RangeInclusive<u64>) -> Result<u64, ArchiveError> {
+        in_time(facts::count(&self.collections, shard, epoch, &numbers)).await
+    }
+
     async fn highest_log_id(&self, shard: Shard) -> Result<Option<LogId>, ArchiveError> {
         in_time(facts::highest_log_id(&self.collections, shard)).await
     }
@@ -197,5 +208,21 @@ impl Archive for MongoArchive {
 
     async fn closings(&self, shard: Shard) -> Result<Vec<Closing>, ArchiveError> {
         in_time(epochs::closings(&self.collections, shard)).await
+    }
+
+    async fn stocks(&self, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError> {
+        in_time(reconciliations::stocks(&self.collections, drops)).await
+    }
+
+    async fn put_stocks(&self, stocks: &[StockRecord]) -> Result<(), ArchiveError> {
+        in_time(reconciliations::put_stocks(&self.collections, stocks)).await
+    }
+
+    async fn put_reconciliation(&self, record: &Reconciliation, keep: usize) -> Result<(), ArchiveError> {
+        in_time(reconciliations::insert(&self.collections, record, keep)).await
+    }
+
+    async fn reconciliations(&self, drop_id: &DropId, limit: usize) -> Result<Vec<Reconciliation>, ArchiveError> {
+        in_time(reconciliations::newest(&self.collections, drop_id, limit)).await
     }
 }

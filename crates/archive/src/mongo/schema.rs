@@ -31,15 +31,13 @@ pub(super) async fn migrate(collections: &Collections) -> Result<(), ArchiveErro
     // The version comes last: an archive that says it has it has all of it.
     let document = doc! { "_id": ID, "version": i64::from(SCHEMA_VERSION) };
     match collections.schema.insert_one(document).await {
-        Ok(_) => Ok(()),
-        Err(error) if is_duplicate(&error) => {
-            let older = doc! { "_id": ID, "version": { "$lt": i64::from(SCHEMA_VERSION) } };
-            let set = doc! { "$set": { "version": i64::from(SCHEMA_VERSION) } };
-            collections.schema.update_one(older, set).await?;
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
+        Ok(_) => return Ok(()),
+        Err(error) if is_duplicate(&error) => {}
+        Err(error) => return Err(error.into()),
     }
+    let older = doc! { "_id": ID, "version": { "$lt": i64::from(SCHEMA_VERSION) } };
+    collections.schema.update_one(older, doc! { "$set": { "version": i64::from(SCHEMA_VERSION) } }).await?;
+    Ok(())
 }
 
 async fn version(collections: &Collections) -> Result<Option<u32>, ArchiveError> {
@@ -70,7 +68,9 @@ async fn create_indexes(collections: &Collections) -> Result<(), ArchiveError> {
     index(drops, doc! { "sku": 1, "window.starts_at": 1, "_id": 1 }, None).await?;
     index(drops, doc! { "shard": 1, "_id": 1 }, None).await?;
     index(drops, doc! { "stage": 1, "created_at": 1, "_id": 1 }, None).await?;
-    index(&collections.closings, doc! { "shard": 1, "epoch": 1 }, None).await
+    index(&collections.closings, doc! { "shard": 1, "epoch": 1 }, None).await?;
+    let newest_first = doc! { "drop_id": 1, "reconciled_at": -1, "_id": -1 };
+    index(&collections.reconciliations, newest_first, None).await
 }
 
 async fn index(

@@ -2,7 +2,7 @@
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use stampede_domain::{DeadLetter, Shard};
+use stampede_domain::{DeadLetter, FactId, Shard};
 
 use super::columns::{Columns, sql_limit, sql_number};
 use super::errors::rejection;
@@ -47,6 +47,12 @@ fn insert_one(db: &Connection, letter: &DeadLetter) -> Result<Option<RefusalReas
     let mut select = db.prepare_cached("SELECT letter FROM dead_letters WHERE id = ?1")?;
     let noted = select.query_row([id], |row| Ok(read(row).ok())).optional()?.flatten();
     Ok(if noted.is_some_and(|noted| noted.fact == *fact) { None } else { Some(RefusalReason::Conflict) })
+}
+
+/// The note of a fact.
+pub(super) fn by_id(db: &Connection, id: FactId) -> Result<Option<DeadLetter>, ArchiveError> {
+    let mut select = db.prepare_cached("SELECT letter FROM dead_letters WHERE id = ?1")?;
+    Ok(select.query_row([id_bytes(id)], read).optional()?)
 }
 
 pub(super) fn range(

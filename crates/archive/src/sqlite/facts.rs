@@ -1,12 +1,14 @@
 //! Facts: inserting them, and reading them in the order of the log.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use stampede_domain::{Epoch, Fact, FactId, LogId, Shard};
+use std::ops::RangeInclusive;
 
-use super::columns::sql_limit;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use stampede_domain::{Epoch, Fact, FactId, LogId, OrderId, Shard};
+
+use super::columns::{Columns, sql_limit};
 use super::errors::rejection;
 use super::fact_rows::{self, COLUMN_COUNT, COLUMNS};
-use super::user_orders;
+use super::{dead_letters, user_orders};
 use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
 
 /// How many facts one statement inserts. Beyond this the gain is lost in the noise (measured).
@@ -142,6 +144,37 @@ pub(super) fn range(
         from = Epoch(later);
     }
     Ok(facts)
+}
+
+/// The grants of these orders, noted ones too, and what took them back.
+pub(super) fn of_orders(db: &Connection, ids: &[OrderId]) -> Result<Vec<Fact>, ArchiveError> {
+    let mut grant = db.prepare_cached(&format!("SELECT {COLUMNS} FROM facts WHERE id = ?1"))?;
+    let mut withdrawals = db.prepare_cached(&format!("SELECT {COLUMNS} FROM facts WHERE order_id = ?1"))?;
+    let mut facts = Vec::with_capacity(ids.len());
+    for id in ids {
+        match grant.query_row([&id.as_bytes()[..]], fact_rows::read).optional()? {
+            Some(fact) => facts.push(fact),
+            None => facts.extend(dead_letters::by_id(db, FactId::Order(*id))?.map(|letter| letter.fact)),
+        }
+        for fact in withdrawals.query_map([&id.as_bytes()[..]], fact_rows::read)? {
+            facts.push(fact?);
+        }
+    }
+    Ok(facts)
+}
+
+pub(super) fn count(
+    db: &Connection,
+    shard: Shard,
+    epoch: Epoch,
+    numbers: &RangeInclusive<u64>,
+) -> Result<u64, ArchiveError> {
+    let mut select = db.prepare_cached(
+        "SELECT count(*) FROM facts WHERE shard = ?1 AND epoch = ?2 AND number >= ?3 AND number <= ?4",
+    )?;
+    let stored = |number: &u64| i64::try_from(*number).unwrap_or(i64::MAX);
+    let arguments = params![shard.number(), epoch.0, stored(numbers.start()), stored(numbers.end())];
+    Ok(select.query_row(arguments, |row| Columns::of(row).number())?)
 }
 
 /// Within an epoch log ids rise with the entries' numbers, but the facts of a cut-off primary may have later ones than

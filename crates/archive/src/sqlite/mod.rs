@@ -13,12 +13,14 @@ mod fact_rows;
 mod facts;
 mod orders;
 mod products;
+mod reconciliations;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod user_orders;
 mod windows;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -29,7 +31,7 @@ use stampede_domain::{
 
 use crate::{
     Archive, ArchiveError, ArchivedOrder, CreateProduct, DefineDrop, DropCursor, DropRecord, DropStage, FactCursor,
-    FactRange, OrderFilter, Refusal, SchemaStatus, WindowChange,
+    FactRange, OrderFilter, Reconciliation, Refusal, SchemaStatus, StockRecord, WindowChange,
 };
 use connections::Connections;
 
@@ -184,6 +186,15 @@ impl Archive for SqliteArchive {
         self.connections.read(move |db| facts::range(db, shard, range, after, limit)).await
     }
 
+    async fn order_facts(&self, ids: &[OrderId]) -> Result<Vec<Fact>, ArchiveError> {
+        let ids = ids.to_vec();
+        self.connections.read(move |db| facts::of_orders(db, &ids)).await
+    }
+
+    async fn count_facts(&self, shard: Shard, epoch: Epoch, numbers: RangeInclusive<u64>) -> Result<u64, ArchiveError> {
+        self.connections.read(move |db| facts::count(db, shard, epoch, &numbers)).await
+    }
+
     async fn highest_log_id(&self, shard: Shard) -> Result<Option<LogId>, ArchiveError> {
         self.connections.read(move |db| facts::highest_log_id(db, shard)).await
     }
@@ -218,5 +229,25 @@ impl Archive for SqliteArchive {
 
     async fn closings(&self, shard: Shard) -> Result<Vec<Closing>, ArchiveError> {
         self.connections.read(move |db| epochs::closings(db, shard)).await
+    }
+
+    async fn stocks(&self, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError> {
+        let drops = drops.to_vec();
+        self.connections.read(move |db| reconciliations::stocks(db, &drops)).await
+    }
+
+    async fn put_stocks(&self, stocks: &[StockRecord]) -> Result<(), ArchiveError> {
+        let stocks = stocks.to_vec();
+        self.connections.write(move |db| reconciliations::put_stocks(db, &stocks)).await
+    }
+
+    async fn put_reconciliation(&self, record: &Reconciliation, keep: usize) -> Result<(), ArchiveError> {
+        let record = record.clone();
+        self.connections.write(move |db| reconciliations::insert(db, &record, keep)).await
+    }
+
+    async fn reconciliations(&self, drop_id: &DropId, limit: usize) -> Result<Vec<Reconciliation>, ArchiveError> {
+        let drop_id = drop_id.clone();
+        self.connections.read(move |db| reconciliations::newest(db, &drop_id, limit)).await
     }
 }

@@ -9,6 +9,7 @@ mod mongo_documents;
 mod orders;
 mod products;
 mod reading;
+mod reconciling;
 mod schema;
 mod subject;
 mod windows;
@@ -104,6 +105,11 @@ contract! {
         the_first_closing_of_an_epoch_wins,
         of_many_closings_at_once_all_callers_see_the_same,
         closings_come_back_whole_and_in_order;
+    reconciling:
+        the_facts_of_orders_are_found_whether_they_count_or_not,
+        facts_are_counted_by_epoch_and_number,
+        a_stock_takes_the_place_of_the_one_before,
+        the_newest_reconciliations_of_a_drop_are_kept;
 }
 
 mod beyond_the_trait {

@@ -34,6 +34,7 @@ pub(crate) static RESET: Call<()> = Call::guarded(&scripts::RECOVERY_RESET, &[("
 pub(crate) static ALIGN: Call<()> = Call::guarded(&scripts::RECOVERY_ALIGN, &[("aligned", ())]);
 pub(crate) static ADOPT: Call<()> = Call::guarded(&scripts::RECOVERY_ADOPT, &[("adopted", ())]);
 pub(crate) static INSPECT: Call<()> = Call::open(&scripts::RECOVERY_INSPECT, &[("inspected", ())]);
+pub(crate) static INSPECT_DROPS: Call<()> = Call::open(&scripts::RECOVERY_INSPECT_DROPS, &[("inspected", ())]);
 
 /// What a Redis process knows of a shard, fenced or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +45,17 @@ pub struct ShardInspection {
     pub trusted_token: Option<String>,
     /// The epoch of that token.
     pub epoch: Option<Epoch>,
+    /// The highest epoch whose history this Redis is known to be a prefix of.
+    pub line: Option<Epoch>,
     /// The highest epoch of a recovery that began here.
     pub recovering: Option<Epoch>,
     /// The number of the last entry.
     pub number: Option<u64>,
     /// Deployment and number of shards that this Redis belongs to, if it belongs to any.
     pub(crate) owner: Option<(String, u16)>,
-    /// Whether a key of the shard is missing.
+    /// How many of the shard's own keys are there.
+    keys: u8,
+    /// Whether one of them is missing.
     keys_missing: bool,
 }
 
@@ -63,6 +68,16 @@ impl ShardInspection {
     /// Whether the process is the trusted one, and yet a key of the shard is missing.
     pub fn lacks_keys(&self) -> bool {
         self.trusted_token.as_ref() == Some(&self.token) && self.keys_missing
+    }
+
+    /// Whether all keys of the shard itself are there.
+    pub const fn is_whole(&self) -> bool {
+        !self.keys_missing
+    }
+
+    /// Whether Redis holds nothing of the shard.
+    pub const fn is_empty(&self) -> bool {
+        self.owner.is_none() && self.keys == 0
     }
 }
 
@@ -150,14 +165,18 @@ impl Engine {
         let mut keys = vec![k.meta.clone(), k.drops.clone()];
         keys.extend(drop_keys(guard.shard, drops));
         let ((), mut fields) = self.guarded(guard, &PRESENCE, keys, &[]).await?;
-        drops
-            .iter()
-            .map(|_| match fields.parse()? {
-                0u8 => Ok(DropPresence::Absent),
-                1 => Ok(DropPresence::Present),
-                _ => Ok(DropPresence::Damaged),
-            })
-            .collect()
+        read_presence(drops, &mut fields)
+    }
+
+    /// Which of these drops a shard has, fenced or not.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] if Redis does not answer.
+    pub async fn inspect_drops(&self, shard: Shard, drops: &[DropId]) -> Result<Vec<DropPresence>, EngineError> {
+        let mut keys = vec![self.shared.handle(shard)?.keys.drops.clone()];
+        keys.extend(drop_keys(shard, drops));
+        let mut fields = self.shared.read(&INSPECT_DROPS, keys, Vec::new()).await?;
+        read_presence(drops, &mut fields)
     }
 
     /// Removes drops of a shard that is to be rebuilt from nothing.
@@ -231,16 +250,28 @@ impl Shared {
         let token = fields.text()?;
         let trusted_token = fields.optional()?;
         let epoch = fields.optional()?.map(Epoch);
-        let _line: Option<u32> = fields.optional()?;
+        let line = fields.optional()?.map(Epoch);
         let recovering = fields.optional()?.map(Epoch);
         let number = fields.optional()?;
         let (_last_ms, _last_sequence): (Option<u64>, Option<u16>) = (fields.optional()?, fields.optional()?);
         let (deployment, shards) = (fields.optional::<String>()?, fields.optional()?);
         handle.clock.heard(fields.parse()?);
-        let keys_missing = fields.parse::<u8>()? < 6;
+        let keys: u8 = fields.parse()?;
+        let keys_missing = keys < 6;
         let owner = deployment.zip(shards);
-        Ok(ShardInspection { token, trusted_token, epoch, recovering, number, owner, keys_missing })
+        Ok(ShardInspection { token, trusted_token, epoch, line, recovering, number, owner, keys, keys_missing })
     }
+}
+
+fn read_presence(drops: &[DropId], fields: &mut Fields) -> Result<Vec<DropPresence>, EngineError> {
+    drops
+        .iter()
+        .map(|_| match fields.parse()? {
+            0u8 => Ok(DropPresence::Absent),
+            1 => Ok(DropPresence::Present),
+            _ => Ok(DropPresence::Damaged),
+        })
+        .collect()
 }
 
 /// The keys of drops, two for each.

@@ -31,6 +31,7 @@ pub(crate) use grant::{GrantCall, GroupCall, decode_grant_reply, index_of};
 pub(crate) use open::{terms_args, time_arg};
 pub(crate) use purge::figures_args;
 pub use purge::{PurgeOutcome, PurgeRefusal, PurgeTerms};
+pub(crate) use read::read_live_drop;
 pub use withdraw::UsersPiece;
 
 /// What an order needs to know of its drop; shared by all orders of a drop, as it never changes.

@@ -83,7 +83,7 @@ fn read_grants(drop_id: &DropId, fields: &mut Fields) -> Result<(DropTerms, Vec<
 }
 
 /// Reads the fields of `lua/lib/read_drop.lua`, in its order.
-pub(super) fn read_live_drop(
+pub(crate) fn read_live_drop(
     id: &DropId,
     epoch: Epoch,
     as_of: Timestamp,

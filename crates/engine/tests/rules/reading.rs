@@ -11,6 +11,7 @@ async fn readings(stage: &Stage) -> Vec<(&'static str, Vec<String>, Option<Engin
     let (h, id) = (&stage.h, &stage.live.id);
     let (hash, users) = (Keys::drop(h.shard, id), Keys::users(h.shard, id));
     let holder: UserId = stage.order.user_id.clone();
+    let (hash_again, users_again) = (hash.clone(), users.clone());
     let asked = [(id.clone(), UserDigest::of(&holder))];
     let dead = || vec![h.keys.dead.clone()];
     vec![
@@ -24,6 +25,8 @@ async fn readings(stage: &Stage) -> Vec<(&'static str, Vec<String>, Option<Engin
         ("due_timers", vec![h.keys.timers.clone()], h.engine.due_timers(h.shard, 10).await.err()),
         ("log_status", vec![h.keys.log.clone()], h.engine.log_status(h.shard).await.err()),
         ("logged_order", vec![h.keys.log.clone()], h.engine.logged_order(stage.order.id).await.err()),
+        ("cut", vec![h.keys.log.clone()], h.engine.cut(h.shard, std::slice::from_ref(id)).await.err()),
+        ("cut_users", vec![hash_again, users_again], h.engine.cut_users(id, 0, 10).await.err()),
         ("newest_logged_orders", vec![h.keys.log.clone()], h.engine.newest_logged_orders(id, None, 5).await.err()),
     ]
 }

@@ -6,6 +6,8 @@ pub mod dead_letters;
 pub mod dev;
 pub mod migrate;
 pub mod purge;
+pub mod rebuild;
+pub mod reconcile;
 pub mod seed;
 pub mod token;
 pub mod worker;

@@ -87,6 +87,11 @@ impl Config {
             timer_poll: ms(self.timer_poll_ms),
             open_after: ms(self.open_after_ms),
             purge_after: Duration::from_secs(self.purge_after_s),
+            reconcile_period: ms(self.reconcile_period_ms),
+            reconcile_whole_every: ms(self.reconcile_whole_ms),
+            reconcile_users: self.reconcile_users,
+            reconcile_patience: ms(self.reconcile_patience_ms),
+            reconcile_window_after: ms(self.reconcile_window_ms),
             backoff_max: ms(self.backoff_max_ms),
             drain_limit: ms(self.drain_limit_ms),
         }

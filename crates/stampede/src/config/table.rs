@@ -235,6 +235,16 @@ settings! {
         open_after_ms: u64 = 5_000 in 100..=HOUR_MS;
         /// How long a drop that is over stays whole in Redis, in seconds; later the archive alone knows its orders.
         purge_after_s: u64 = 604_800 in 0..=315_360_000;
+        /// How often Redis and the archive are compared.
+        reconcile_period_ms: u64 = 60_000 in 100..=86_400_000;
+        /// How often all facts are folded for that, from the first one on, and not only the new ones.
+        reconcile_whole_ms: u64 = 21_600_000 in 1_000..=604_800_000;
+        /// Users whose records are compared with their orders each time, about.
+        reconcile_users: u64 = 4_000 in 1..=10_000_000;
+        /// How long the archive may take to catch up with a comparison before it ends without a verdict.
+        reconcile_patience_ms: u64 = 5_000 in 0..=HOUR_MS;
+        /// How long a window in the archive may differ from Redis's before it is put right; longer than request_timeout_ms.
+        reconcile_window_ms: u64 = 15_000 in 100..=2 * HOUR_MS;
         /// The longest pause after a failure.
         backoff_max_ms: u64 = 5_000 in 10..=HOUR_MS;
         /// How long the persister may go on once the process is told to stop.

@@ -66,6 +66,8 @@ fn contradictions(config: &Config) -> Vec<String> {
     longer(deadline, command, false, "a slow call would be refused while it is still awaited");
     let grace = ("shutdown_grace_ms", config.shutdown_grace_ms);
     longer(grace, request, false, "requests in flight would be cut off when the process stops");
+    let window = ("reconcile_window_ms", config.reconcile_window_ms);
+    longer(window, request, true, "a window that a request is changing right now would be put back");
     let age = ("snapshot_max_age_ms", config.snapshot_max_age_ms);
     let refresh = ("snapshot_refresh_ms", config.snapshot_refresh_ms);
     longer(age, refresh, true, "snapshots would be too old before they are refreshed");

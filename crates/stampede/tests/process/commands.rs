@@ -21,7 +21,9 @@ fn usage_errors_are_told_from_failures() {
 
 #[test]
 fn help_teaches_with_examples() {
-    for command in [&["--help"][..], &["token", "--help"], &["seed", "--help"], &["dead-letters", "--help"]] {
+    for command in ["", "token", "seed", "dead-letters", "rebuild", "reconcile"] {
+        let command: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let command = &command[..];
         let (_, help, _) = run(&mut stampede(command));
         assert!(help.contains("Examples:"), "{command:?}: {help}");
     }

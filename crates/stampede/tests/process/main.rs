@@ -1,5 +1,6 @@
 //! The binary as its users meet it: processes that are started, asked, killed and started again.
 
+mod care;
 mod commands;
 mod dead_letters;
 mod dev;

@@ -12,7 +12,7 @@ use stampede_api::{ApiSettings, ApiState, Role, SignIn, TokenAlgorithm, TokenKey
 use stampede_archive::{Archive, ArchiveUrl};
 use stampede_domain::{Deployment, ShardCount};
 use stampede_engine::{Engine, EngineSettings};
-use stampede_worker::{Watchman, WorkerSettings};
+use stampede_worker::{Reconciler, Verdict, Watchman, WorkerSettings};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -174,6 +174,9 @@ impl TestApp {
     /// If an invariant is broken.
     pub async fn finish(self) {
         invariants::assert_all(&self.engine, &*self.archive).await;
+        let mut reconciler = Reconciler::new(self.engine.clone(), Arc::clone(&self.archive), WorkerSettings::default());
+        let report = reconciler.whole(None).await;
+        assert_eq!(report.verdict(), Verdict::Clean, "{report:?}");
         self.stop().await;
     }
 

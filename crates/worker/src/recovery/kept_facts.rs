@@ -7,7 +7,7 @@ use stampede_domain::{Fact, Shard};
 
 /// Facts in order of epoch, number and index, like [`Archive::facts`], with those of the notes among them. Where both are, the
 /// fact counts. Empty only at the end.
-pub(super) async fn kept_facts(
+pub(crate) async fn kept_facts(
     archive: &dyn Archive,
     shard: Shard,
     range: FactRange,
@@ -29,6 +29,6 @@ pub(super) async fn kept_facts(
 }
 
 /// Where a fact stands.
-pub(super) const fn cursor(fact: &Fact) -> FactCursor {
+pub(crate) const fn cursor(fact: &Fact) -> FactCursor {
     FactCursor { epoch: fact.epoch, number: fact.number, index: fact.position.index }
 }

@@ -8,19 +8,23 @@
 mod history;
 mod kept_facts;
 mod letters;
+mod others;
 mod plan;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use stampede_archive::{Archive, ArchiveError, DropRecord, DropStage};
+use stampede_archive::{Archive, ArchiveError, DropRecord, DropStage, OrderFilter};
 use stampede_domain::{Closing, DropId, Epoch, FactId, LogId, Shard, counts};
 use stampede_engine::{DropPresence, Engine, EngineError, HistoryChunk, Purges, RecoveryGuard, ShardLine};
 
 use history::History;
+pub(crate) use kept_facts::{cursor, kept_facts};
 use letters::restore_letters;
-use plan::plan_closing;
+pub(crate) use others::Others;
+pub(crate) use plan::plan_closing;
 
 use crate::keeping::{Refused, facts_of, keep};
 
@@ -86,6 +90,10 @@ pub struct RecoveryReport {
     pub through: u64,
     /// Entries between the two that the archive lacked.
     pub holes: u64,
+    /// Which ones.
+    pub missing: Vec<RangeInclusive<u64>>,
+    /// Facts that are to be applied.
+    pub planned_facts: u64,
     /// Facts that were applied, with those of purged drops that their tombstones stand for.
     pub applied_facts: u64,
     /// Drops that were put into Redis again.
@@ -169,6 +177,11 @@ impl Recovery {
         Ok(self.report)
     }
 
+    /// What it found and did so far.
+    pub const fn report(&self) -> &RecoveryReport {
+        &self.report
+    }
+
     const fn shard(&self) -> Shard {
         self.guard.shard
     }
@@ -203,13 +216,28 @@ impl Recovery {
             let presence = self.engine.recovery_presence(&self.guard, chunk).await?;
             for (id, presence) in chunk.iter().zip(presence) {
                 damaged |= presence == DropPresence::Damaged;
-                if presence == DropPresence::Present {
-                    self.present.insert(id.clone());
+                match presence {
+                    DropPresence::Present => {
+                        self.present.insert(id.clone());
+                    }
+                    DropPresence::Absent => damaged |= self.was_sold(id).await?,
+                    DropPresence::Damaged => {}
                 }
             }
         }
         let sound = self.line.complete && on_the_line && !damaged;
         Ok(if sound { RecoveryStep::Align } else { RecoveryStep::Wipe })
+    }
+
+    /// Whether Redis, at the entry where it stands, must have had a drop that it does not have: the archive knows an order of
+    /// it up to there. To open it as new would sell its units again.
+    async fn was_sold(&self, id: &DropId) -> Result<bool, RecoveryError> {
+        if self.line.number == 0 {
+            return Ok(false);
+        }
+        let filter = OrderFilter { drop_id: Some(id.clone()), user_id: None };
+        let newest = self.archive.orders(&filter, None, 1).await?;
+        Ok(newest.iter().any(|order| order.number <= self.line.number))
     }
 
     async fn load_drops(&mut self) -> Result<(), RecoveryError> {
@@ -261,7 +289,9 @@ impl Recovery {
 
     async fn close(&mut self) -> Result<RecoveryStep, RecoveryError> {
         let counted = |epoch, number| counts(epoch, number, &self.closings);
-        let (closing, purges) = plan_closing(&*self.archive, &self.guard, self.line.number, counted).await?;
+        let (shard, epoch) = (self.guard.shard, self.guard.epoch);
+        let plan = plan_closing(&*self.archive, shard, epoch, self.line.number, counted).await?;
+        let closing = plan.closing;
         let stored = self.archive.close_epoch(&closing).await?;
         if stored != closing {
             // A later recovery gave this epoch up.
@@ -270,7 +300,9 @@ impl Recovery {
         self.report.base = closing.base;
         self.report.through = closing.through;
         self.report.holes = closing.holes.iter().map(|hole| hole.end() - hole.start() + 1).sum();
-        self.purges = purges;
+        self.report.missing = closing.holes.clone();
+        self.report.planned_facts = plan.facts;
+        self.purges = plan.purges;
         self.history = Some(History::new(self.shard(), &closing));
         self.closings.push(closing);
         Ok(RecoveryStep::Apply)

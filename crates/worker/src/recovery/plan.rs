@@ -1,8 +1,8 @@
 //! What a recovery builds on.
 
 use stampede_archive::{Archive, FactRange};
-use stampede_domain::{Closing, Epoch, FactBody};
-use stampede_engine::{Purges, RecoveryGuard};
+use stampede_domain::{Closing, Epoch, FactBody, Shard};
+use stampede_engine::Purges;
 
 use super::RecoveryError;
 use super::kept_facts::{cursor, kept_facts};
@@ -10,19 +10,30 @@ use super::kept_facts::{cursor, kept_facts};
 /// Facts that one read of the archive takes.
 const FACTS_AT_ONCE: usize = 5_000;
 
+/// What a recovery will do.
+pub(crate) struct Plan {
+    /// What it will build on.
+    pub(crate) closing: Closing,
+    /// Facts that it will apply.
+    pub(crate) facts: u64,
+    /// Drops of which only the tombstone will be applied.
+    pub(crate) purges: Purges,
+}
+
 /// Reads the facts beyond Redis's last entry and says which entries will be applied: those that count and that the archive
 /// has whole. Between them are holes. Also says which drops are purged on the way.
-pub(super) async fn plan_closing(
+pub(crate) async fn plan_closing(
     archive: &dyn Archive,
-    guard: &RecoveryGuard,
+    shard: Shard,
+    epoch: Epoch,
     base: u64,
     counted: impl Fn(Epoch, u64) -> bool,
-) -> Result<(Closing, Purges), RecoveryError> {
+) -> Result<Plan, RecoveryError> {
     let range = FactRange { from_epoch: Epoch(0), beyond_number: base };
-    let mut entries = Entries { through: base, holes: Vec::new(), current: None };
+    let mut entries = Entries { through: base, holes: Vec::new(), facts: 0, current: None };
     let (mut purges, mut after) = (Purges::new(), None);
     loop {
-        let facts = kept_facts(archive, guard.shard, range, after, FACTS_AT_ONCE).await?;
+        let facts = kept_facts(archive, shard, range, after, FACTS_AT_ONCE).await?;
         let Some(last) = facts.last() else { break };
         after = Some(cursor(last));
         for fact in facts.iter().filter(|fact| counted(fact.epoch, fact.number)) {
@@ -33,21 +44,16 @@ pub(super) async fn plan_closing(
         }
     }
     entries.finish_current();
-    let closing = Closing {
-        shard: guard.shard,
-        epoch: guard.epoch,
-        base,
-        through: entries.through,
-        holes: entries.holes,
-        void: false,
-    };
-    Ok((closing, purges))
+    let closing = Closing { shard, epoch, base, through: entries.through, holes: entries.holes, void: false };
+    Ok(Plan { closing, facts: entries.facts, purges })
 }
 
 /// The entries seen so far, in order of their numbers.
 struct Entries {
     through: u64,
     holes: Vec<std::ops::RangeInclusive<u64>>,
+    /// Facts of whole entries.
+    facts: u64,
     current: Option<Current>,
 }
 
@@ -82,6 +88,7 @@ impl Entries {
             self.holes.push(self.through + 1..=current.number - 1);
         }
         self.through = current.number;
+        self.facts += u64::from(current.expected);
     }
 }
 
@@ -90,7 +97,7 @@ mod tests {
     use super::*;
 
     fn closed(facts: &[(u64, u16)]) -> (u64, Vec<std::ops::RangeInclusive<u64>>) {
-        let mut entries = Entries { through: 10, holes: Vec::new(), current: None };
+        let mut entries = Entries { through: 10, holes: Vec::new(), facts: 0, current: None };
         for (number, expected) in facts {
             entries.add(Epoch(1), *number, *expected).expect("ascending");
         }
@@ -108,7 +115,7 @@ mod tests {
 
     #[test]
     fn one_number_in_two_epochs_is_a_contradiction() {
-        let mut entries = Entries { through: 0, holes: Vec::new(), current: None };
+        let mut entries = Entries { through: 0, holes: Vec::new(), facts: 0, current: None };
         entries.add(Epoch(1), 5, 1).expect("first");
         assert!(entries.add(Epoch(2), 5, 1).is_err());
     }

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rand::RngExt;
 use stampede_archive::Archive;
 use stampede_domain::{Epoch, Shard};
 use stampede_engine::{Engine, EngineError, ShardInspection};
 use tokio_util::sync::CancellationToken;
 
+use super::others::Others;
 use super::{Recovery, RecoveryError, RecoveryReport};
 use crate::WorkerSettings;
 use crate::looping::Pause;
@@ -23,8 +23,7 @@ pub struct Watchman {
     engine: Engine,
     archive: Arc<dyn Archive>,
     settings: WorkerSettings,
-    /// Shards that another process is recovering, where it stood, and since when it stands there.
-    others: HashMap<Shard, (ShardInspection, Instant, Duration)>,
+    others: Others,
     /// Where the next look for lost keys begins in each shard, and when it is due.
     cursors: HashMap<Shard, u64>,
     damage_due: Instant,
@@ -37,11 +36,12 @@ pub struct Watchman {
 impl Watchman {
     /// A watchman for all shards of the engine's deployment.
     pub fn new(engine: Engine, archive: Arc<dyn Archive>, settings: WorkerSettings) -> Self {
+        let others = Others::new(settings.takeover_after);
         Self {
             engine,
             archive,
             settings,
-            others: HashMap::new(),
+            others,
             cursors: HashMap::new(),
             damage_due: Instant::now(),
             missing: HashMap::new(),
@@ -80,7 +80,7 @@ impl Watchman {
         let inspection = self.engine.inspect_shard(shard).await?;
         metrics::fenced(shard, !inspection.is_trusted());
         if inspection.is_trusted() {
-            self.others.remove(&shard);
+            self.others.forget(shard);
             if !look_for_damage {
                 return Ok(None);
             }
@@ -93,7 +93,7 @@ impl Watchman {
         } else {
             self.missing.remove(&shard);
         }
-        if self.is_anothers(shard, &inspection) {
+        if self.others.are_recovering(shard, &inspection) {
             return Ok(None);
         }
         // A node that was restarted while a slot left it, or came to it, has only a part of the shard.
@@ -109,7 +109,7 @@ impl Watchman {
         metrics::recovery("finished");
         metrics::fenced(shard, false);
         tracing::info!(%shard, ?report, "the shard is recovered");
-        self.others.remove(&shard);
+        self.others.forget(shard);
         Ok(Some(report))
     }
 
@@ -161,22 +161,6 @@ impl Watchman {
         tracing::warn!(%shard, epoch = %raised, "a recovery was begun and given up; it is begun again");
         self.abandoned.remove(&shard);
         Ok(true)
-    }
-
-    /// Whether another process's recovery is under way. It is left alone as long as it gets on; two that overtook each
-    /// other in turn would never end.
-    fn is_anothers(&mut self, shard: Shard, inspection: &ShardInspection) -> bool {
-        if inspection.trusted_token.is_some() || inspection.recovering.is_none() {
-            return false;
-        }
-        match self.others.get(&shard) {
-            Some((seen, since, patience)) if seen == inspection => since.elapsed() < *patience,
-            _ => {
-                let patience = self.settings.takeover_after.mul_f64(rand::rng().random_range(1.0..=1.5));
-                self.others.insert(shard, (inspection.clone(), Instant::now(), patience));
-                true
-            }
-        }
     }
 }
 

@@ -30,8 +30,15 @@ pub struct Harness {
 impl Harness {
     /// A deployment of one shard, so that every drop meets every fault.
     pub async fn start() -> Self {
+        let dir = TempDir::new().expect("a temporary folder");
+        let url = sqlite_in(&dir);
+        Self::start_on(dir, &url).await
+    }
+
+    /// With the archive at `url`.
+    pub async fn start_on(dir: TempDir, url: &str) -> Self {
         let redis = Redis::start_with(RedisOptions { append_fsync: Some("always"), ..RedisOptions::default() }).await;
-        let (archive, deployment, dir) = open_archive(1).await;
+        let (archive, deployment) = open_archive_at(url, 1).await;
         let settings = EngineSettings {
             redis_url: redis.url(),
             call_deadline: Duration::from_millis(600),
@@ -54,6 +61,13 @@ impl Harness {
 
     pub fn archive_path(&self) -> PathBuf {
         self.dir.path().join("archive.db")
+    }
+
+    /// The database of the archive, to look at it or to damage it by hand.
+    pub fn archive_db(&self) -> rusqlite::Connection {
+        let db = rusqlite::Connection::open(self.archive_path()).expect("the archive's file");
+        db.busy_timeout(Duration::from_secs(10)).expect("set");
+        db
     }
 
     pub fn shard(&self) -> Shard {
@@ -208,13 +222,21 @@ pub fn definition(id: &str, stock: u32, limit: u32) -> DropDefinition {
 /// An archive on SQLite for a deployment of so many shards; the folder goes with what it returns last.
 pub async fn open_archive(shards: u16) -> (Arc<dyn Archive>, Deployment, TempDir) {
     let dir = TempDir::new().expect("a temporary folder");
-    let url: ArchiveUrl =
-        format!("sqlite:{}", dir.path().join("archive.db").display()).parse().expect("an archive's address");
+    let (archive, deployment) = open_archive_at(&sqlite_in(&dir), shards).await;
+    (archive, deployment, dir)
+}
+
+async fn open_archive_at(url: &str, shards: u16) -> (Arc<dyn Archive>, Deployment) {
+    let url: ArchiveUrl = url.parse().expect("an archive's address");
     let archive = connect(&url).await.expect("the archive opens");
     archive.migrate().await.expect("migrated");
     let proposed = Deployment { id: "test".to_owned(), shards: ShardCount::try_from(shards).expect("in range") };
     let deployment = archive.deployment(&proposed).await.expect("created");
-    (archive, deployment, dir)
+    (archive, deployment)
+}
+
+fn sqlite_in(dir: &TempDir) -> String {
+    format!("sqlite:{}", dir.path().join("archive.db").display())
 }
 
 /// An order of one unit.

@@ -1,0 +1,148 @@
+//! What the facts of a drop make of its stock.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DropDefinition, DropState, FactBody, Window};
+
+/// A drop's stock at some entry of its shard's log, folded from the facts up to it.
+///
+/// Units are signed: facts that contradict each other show as a stock that cannot be, not as an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stock {
+    /// What has been decided about the drop.
+    pub state: DropState,
+    /// When it sells.
+    pub window: Window,
+    /// Units that one user may hold.
+    pub limit_per_user: u32,
+    /// All units.
+    pub total_units: i64,
+    /// Units that can be ordered.
+    pub available_units: i64,
+    /// Units that are held for somebody.
+    pub held_units: i64,
+    /// Units that are sold.
+    pub sold_units: i64,
+    /// Orders that were granted, those that were taken back included.
+    pub granted_orders: u64,
+    /// Their units.
+    pub granted_units: u64,
+}
+
+impl Stock {
+    /// The stock of a drop that was opened, before anything else happened to it.
+    pub const fn opened(definition: &DropDefinition) -> Self {
+        Self {
+            state: DropState::Open,
+            window: definition.window,
+            limit_per_user: definition.limit_per_user,
+            total_units: definition.stock_units as i64,
+            available_units: definition.stock_units as i64,
+            held_units: 0,
+            sold_units: 0,
+            granted_orders: 0,
+            granted_units: 0,
+        }
+    }
+
+    /// Takes in the next fact, in the order of the log. A withdrawal is for the caller to leave out if its order is not
+    /// among the facts that count: then Redis knew of nothing to give back.
+    pub fn apply(&mut self, body: &FactBody) {
+        match body {
+            // The definition, with which every fold begins, says the same, and stands where the opening was lost.
+            FactBody::Opened { .. } | FactBody::Started => {}
+            // A tombstone keeps the last figures; a replayed fact stands at its own place.
+            FactBody::Purged(_) | FactBody::Replayed { .. } => {}
+            FactBody::Amended { window, limit_per_user } => {
+                self.window = *window;
+                self.limit_per_user = *limit_per_user;
+            }
+            FactBody::Paused => self.state = DropState::Paused,
+            FactBody::Resumed => self.state = DropState::Open,
+            FactBody::Closed { .. } => self.state = DropState::Ended,
+            FactBody::CalledOff => self.state = DropState::Cancelled,
+            FactBody::Restocked { units, .. } => {
+                self.total_units += i64::from(*units);
+                self.available_units += i64::from(*units);
+            }
+            FactBody::Granted(grant) => {
+                self.granted_orders += 1;
+                self.granted_units += u64::from(grant.units);
+                self.sell(i64::from(grant.units));
+            }
+            FactBody::Cancelled(withdrawal) => self.sell(-i64::from(withdrawal.units)),
+            FactBody::Compensated(compensation) => self.sell(-i64::from(compensation.grant.units)),
+        }
+    }
+
+    const fn sell(&mut self, units: i64) {
+        self.available_units -= units;
+        self.sold_units += units;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        CancelledBy, ClosedBy, Compensation, Fingerprint, Grant, KeyDigest, Mode, Money, OrderId, Position, Shard,
+        Timestamp, Withdrawal,
+    };
+
+    fn definition() -> DropDefinition {
+        DropDefinition {
+            id: "demo".parse().expect("valid"),
+            sku: "AIR-1".parse().expect("valid"),
+            mode: Mode::Instant,
+            stock_units: 10,
+            limit_per_user: 2,
+            window: Window { starts_at: Timestamp::from_ms(5), ends_at: None },
+            price: Money { amount_minor: 100, currency: "EUR".parse().expect("valid") },
+            cancellable_for_s: 0,
+            cancellations_per_user: 3,
+            durability: None,
+            created_at: Timestamp::from_ms(1),
+        }
+    }
+
+    #[test]
+    fn units_move_between_the_parts_and_never_vanish() {
+        let definition = definition();
+        let user_id: crate::UserId = "a".parse().expect("valid");
+        let grant = |units| Grant {
+            sku: definition.sku.clone(),
+            user_id: user_id.clone(),
+            units,
+            unit_price: definition.price,
+            key: KeyDigest::default(),
+            fingerprint: Fingerprint::default(),
+        };
+        let order_id = OrderId::new(Shard::new(0).expect("in range"), Position::default(), 0);
+        let withdrawal = Withdrawal { order_id, user_id: user_id.clone(), units: 2, by: CancelledBy::Shopper };
+        let mut stock = Stock::opened(&definition);
+        let window = Window { starts_at: Timestamp::from_ms(6), ends_at: Some(Timestamp::from_ms(9)) };
+        for body in [
+            FactBody::Opened { drop: Box::new(definition.clone()) },
+            FactBody::Started,
+            FactBody::Granted(grant(2)),
+            FactBody::Granted(grant(1)),
+            FactBody::Restocked { key: KeyDigest::default(), units: 5 },
+            FactBody::Cancelled(withdrawal),
+            FactBody::Granted(grant(4)),
+            FactBody::Compensated(Compensation { order_id, grant: grant(2) }),
+            FactBody::Paused,
+            FactBody::Amended { window, limit_per_user: 7 },
+            FactBody::Resumed,
+        ] {
+            stock.apply(&body);
+            assert_eq!(stock.total_units, stock.available_units + stock.held_units + stock.sold_units, "{body:?}");
+        }
+        assert_eq!((stock.total_units, stock.available_units, stock.sold_units), (15, 12, 3));
+        assert_eq!((stock.granted_orders, stock.granted_units), (3, 7));
+        assert_eq!((stock.state, stock.window, stock.limit_per_user), (DropState::Open, window, 7));
+        stock.apply(&FactBody::Closed { by: ClosedBy::Clock });
+        assert_eq!(stock.state, DropState::Ended);
+        stock.apply(&FactBody::CalledOff);
+        assert_eq!(stock.state, DropState::Cancelled);
+    }
+}
