@@ -414,7 +414,9 @@ async fn drops_that_are_over_are_as_sound_as_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_purged_drop_the_totals_are_compared_and_no_users() {
     let harness = Harness::start().await;
-    let drop = sold(&harness).await;
+    let drop = harness.open_with("demo", 10, 3, |drop| drop.cancellable_for_s = 0).await;
+    harness.granted(&drop, "ann").await;
+    harness.granted(&drop, "bob").await;
     let piece = harness.engine.cut_users(&drop.id, 0, 10).await.expect("readable");
     assert_eq!(piece.expect("not purged").users.len(), 2);
     harness.engine.change_drop(&drop.id, &DropChange::Close(ClosedBy::Operator)).await.expect("closed");

@@ -28,7 +28,7 @@ pub use keys::{Image, Probe, run_script};
 pub use raw::{grant_call, results};
 
 /// More than any binary has tests: each has a shard of its own.
-pub const SHARDS: u16 = 64;
+pub const SHARDS: u16 = 96;
 
 /// Long enough for anything but a fence that stays.
 pub const WAIT: Duration = Duration::from_millis(200);
