@@ -7,6 +7,7 @@ mod call;
 mod changes;
 mod clock;
 mod committer;
+mod durability;
 mod engine;
 mod error;
 mod keys;
@@ -21,6 +22,7 @@ mod settings;
 mod timers;
 
 pub use changes::{DropChanged, DropChanges};
+pub use durability::Source;
 pub use engine::Engine;
 pub use error::{ConnectError, EngineError};
 pub use keys::Keys;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stampede_domain::Durability;
+
 /// How an engine reaches Redis, and its limits.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
@@ -18,6 +20,11 @@ pub struct EngineSettings {
     pub queue_max_orders: usize,
     /// When the log has grown so long that new orders are refused.
     pub log_bound: LogBound,
+    /// What an answer waits for, unless its drop says something else.
+    pub durability: Durability,
+    /// How long an answer may wait for that before its outcome counts as unknown. Long enough for two syncs of a file that
+    /// is synced each second: one that is under way, and one of its own.
+    pub durability_wait: Duration,
 }
 
 /// The bound of a shard's log: what is appended and not yet acknowledged. At either figure new grants are refused;
@@ -46,6 +53,8 @@ impl Default for EngineSettings {
             group_max_orders: stampede_domain::MAX_GROUP_ORDERS,
             queue_max_orders: 65_536,
             log_bound: LogBound::default(),
+            durability: Durability::Memory,
+            durability_wait: Duration::from_secs(3),
         }
     }
 }

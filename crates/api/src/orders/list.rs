@@ -1,5 +1,5 @@
 //! Lists of orders: what has not settled, from the hot state; what has, from the archive; in this order of asking, as
-//! facts move from the first to the second.
+//! facts move from the first to the second. What is nowhere but in the hot state is told after the same wait as a grant.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,8 +8,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use stampede_archive::OrderFilter;
-use stampede_domain::{DropId, Order, OrderId, Shard, UserDigest, UserId};
-use stampede_engine::UserGrants;
+use stampede_domain::{DropId, Durability, Order, OrderId, OrderStatus, Shard, UserDigest, UserId};
+use stampede_engine::{Source, UserGrants};
 
 use super::view::OrderView;
 use crate::auth::Caller;
@@ -23,6 +23,9 @@ use crate::view::{Items, NO_STORE, json};
 const AT_ONCE: usize = 16;
 /// How many users' records are read with one call.
 const GRANTS_CHUNK: usize = 100;
+
+/// What the hot state says of some orders: the status, what it was read from, and what the drop promises.
+type Told = HashMap<OrderId, (OrderStatus, Source, Option<Durability>)>;
 
 problems!(ListProblems: InvalidRequest, Unauthenticated, Forbidden, ShardRecovering, Unavailable);
 
@@ -61,22 +64,45 @@ pub(crate) async fn list_orders(caller: Caller, State(state): State<ApiState>, u
 async fn collect(state: &ApiState, filter: OrderFilter, page: &Page<OrderId>) -> Result<Vec<Order>, Problem> {
     let (limit, before) = (page.limit + 1, page.after);
     let unsettled = unsettled_drops(state, filter.drop_id.as_ref()).await?;
-    let hot = match &filter.user_id {
+    let (hot, mut told) = match &filter.user_id {
         Some(user) => orders_of_user(state, user, &unsettled).await?,
-        None => newest_orders(state, &unsettled, before, limit).await?,
+        None => (newest_orders(state, &unsettled, before, limit).await?, Told::new()),
     };
     let archived = state.archive().orders(&filter, before, limit).await?;
     let mut merged: BTreeMap<OrderId, Order> =
         archived.into_iter().map(|archived| (archived.order.id, archived.order)).collect();
+    let archived: HashMap<OrderId, OrderStatus> = merged.iter().map(|(id, order)| (*id, order.status)).collect();
     // What the hot state says is never older than what the archive says.
     merged.extend(hot.into_iter().map(|order| (order.id, order)));
     let newest_first = merged.into_values().rev();
     let mut orders: Vec<Order> =
         newest_first.filter(|order| before.is_none_or(|before| order.id < before)).take(limit).collect();
     if filter.user_id.is_none() {
-        settle(state, &mut orders, &unsettled).await?;
+        told = settle(state, &mut orders, &unsettled).await?;
     }
+    confirm(state, &orders, &archived, &told).await?;
     Ok(orders)
+}
+
+/// Waits until what only the hot state says of these orders is durable.
+async fn confirm(
+    state: &ApiState,
+    orders: &[Order],
+    archived: &HashMap<OrderId, OrderStatus>,
+    told: &Told,
+) -> Result<(), Problem> {
+    let mut sources = HashSet::new();
+    for order in orders.iter().filter(|order| archived.get(&order.id) != Some(&order.status)) {
+        match told.get(&order.id) {
+            Some((_, source, durability)) => drop(sources.insert((source.clone(), *durability))),
+            // It stood in a log that lost it since, or that is not trusted any more.
+            None => return Err(Problem::ShardRecovering),
+        }
+    }
+    let engine = state.engine();
+    let waits = stream::iter(sources)
+        .map(|(source, durability)| async move { engine.confirm(&source, durability).await.map_err(Problem::of_read) });
+    waits.buffered(AT_ONCE).try_collect().await
 }
 
 /// The drops of which the hot state may know more than the archive.
@@ -95,16 +121,23 @@ async fn unsettled_drops(state: &ApiState, only: Option<&DropId>) -> Result<Vec<
 }
 
 /// All orders of one user in these drops, with their statuses.
-async fn orders_of_user(state: &ApiState, user: &UserId, drops: &[(Shard, DropId)]) -> Result<Vec<Order>, Problem> {
+async fn orders_of_user(
+    state: &ApiState,
+    user: &UserId,
+    drops: &[(Shard, DropId)],
+) -> Result<(Vec<Order>, Told), Problem> {
     let digest = UserDigest::of(user);
     let asked = drops.iter().map(|(shard, id)| (*shard, id.clone(), digest)).collect();
-    let mut orders = Vec::new();
-    for UserGrants { grants, .. } in user_grants(state, asked).await? {
-        if let Some((terms, records)) = grants {
-            orders.extend(records.iter().map(|record| state.engine().order_of(user, &terms, record)));
+    let (mut orders, mut told) = (Vec::new(), Told::new());
+    for UserGrants { grants, source, .. } in user_grants(state, asked).await? {
+        let Some((terms, records)) = grants else { continue };
+        for record in &records {
+            let order = state.engine().order_of(user, &terms, record);
+            told.insert(order.id, (order.status, source.clone(), terms.durability));
+            orders.push(order);
         }
     }
-    Ok(orders)
+    Ok((orders, told))
 }
 
 /// The newest orders in the logs of these drops, as they were granted.
@@ -123,24 +156,26 @@ async fn newest_orders(
 }
 
 /// Gives the orders of drops that have not settled the statuses that their users' records say.
-async fn settle(state: &ApiState, orders: &mut [Order], unsettled: &[(Shard, DropId)]) -> Result<(), Problem> {
+async fn settle(state: &ApiState, orders: &mut [Order], unsettled: &[(Shard, DropId)]) -> Result<Told, Problem> {
     let unsettled: HashSet<&DropId> = unsettled.iter().map(|(_, id)| id).collect();
     let open = orders.iter().filter(|order| unsettled.contains(&order.drop_id));
     let asked: HashSet<_> =
         open.map(|order| (order.id.shard(), order.drop_id.clone(), UserDigest::of(&order.user_id))).collect();
-    let mut statuses = HashMap::new();
-    for UserGrants { drop_id, user, grants } in user_grants(state, asked.into_iter().collect()).await? {
+    let mut told = Told::new();
+    for UserGrants { drop_id, user, grants, source } in user_grants(state, asked.into_iter().collect()).await? {
         let shard = state.engine().shard_of(&drop_id);
-        for record in grants.iter().flat_map(|(_, records)| records) {
-            statuses.insert(record.order_id(shard, &drop_id, user), record.state);
+        let Some((terms, records)) = grants else { continue };
+        for record in &records {
+            let id = record.order_id(shard, &drop_id, user);
+            told.insert(id, (record.state.into(), source.clone(), terms.durability));
         }
     }
     for order in orders {
-        if let Some(state) = statuses.get(&order.id) {
-            order.status = (*state).into();
+        if let Some((status, _, _)) = told.get(&order.id) {
+            order.status = *status;
         }
     }
-    Ok(())
+    Ok(told)
 }
 
 /// Any number of users' records, read shard by shard.

@@ -133,6 +133,7 @@ pub(super) mod tests {
             held_units: 0,
             sold_units: 100 - available_units,
             version: Version::new(Epoch(1), 7),
+            durability: None,
             as_of: second(as_of_s),
         }
     }

@@ -5,6 +5,7 @@
 
 mod connect;
 mod eviction;
+mod primaries;
 mod reply;
 
 use std::sync::Arc;
@@ -14,10 +15,13 @@ use fred::clients::{Client, SubscriberClient};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::Value;
+use fred::types::config::Config;
 
+use crate::EngineSettings;
 use crate::scripts::Script;
 
 pub(crate) use connect::connect;
+pub(crate) use primaries::{Primary, SentinelAddress};
 pub(crate) use reply::{Fields, Reply};
 
 /// Why a script call gave no reply.
@@ -41,6 +45,9 @@ struct Clients {
     change: Client,
     read: Client,
     subscriber: SubscriberClient,
+    /// How they were set up, for more of them.
+    config: Config,
+    settings: EngineSettings,
 }
 
 impl Redis {

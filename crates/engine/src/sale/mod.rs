@@ -10,8 +10,8 @@ mod withdraw;
 use std::sync::Arc;
 
 use stampede_domain::{
-    ClosedBy, DropId, DropState, GrantRecord, IdempotencyKey, KeyDigest, Money, Order, OrderId, Phase, Sku, Timestamp,
-    UserDigest, UserId, Version, Window,
+    ClosedBy, DropId, DropState, Durability, GrantRecord, IdempotencyKey, KeyDigest, Money, Order, OrderId, Phase, Sku,
+    Timestamp, UserDigest, UserId, Version, Window,
 };
 
 #[cfg(test)]
@@ -27,6 +27,8 @@ pub(crate) use grant::{GrantCall, GroupCall, decode_grant_reply, index_of};
 pub(crate) use open::{terms_args, time_arg};
 pub use withdraw::UsersPiece;
 
+use crate::durability::Source;
+
 /// What an order needs to know of its drop; shared by all orders of a drop, as it never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DropTerms {
@@ -36,6 +38,8 @@ pub struct DropTerms {
     pub sku: Sku,
     /// What a unit costs.
     pub unit_price: Money,
+    /// What an answer waits for; the deployment's setting where the drop says nothing.
+    pub durability: Option<Durability>,
 }
 
 /// A request for units.
@@ -130,6 +134,8 @@ pub struct LiveDrop {
     pub sold_units: u64,
     /// How often it has changed.
     pub version: Version,
+    /// What an answer waits for; the deployment's setting where the drop says nothing.
+    pub durability: Option<Durability>,
     /// The shard's clock when this was read, or when the change took place.
     pub as_of: Timestamp,
 }
@@ -147,7 +153,12 @@ impl LiveDrop {
 
     /// What orders need to know of it.
     pub fn terms(&self) -> DropTerms {
-        DropTerms { id: self.id.clone(), sku: self.sku.clone(), unit_price: self.unit_price }
+        DropTerms {
+            id: self.id.clone(),
+            sku: self.sku.clone(),
+            unit_price: self.unit_price,
+            durability: self.durability,
+        }
     }
 }
 
@@ -258,6 +269,8 @@ pub struct UserGrants {
     pub user: UserDigest,
     /// The drop's terms and the grants, oldest first; `None` if Redis does not have the drop.
     pub grants: Option<(DropTerms, Vec<GrantRecord>)>,
+    /// What this was read from; see [`crate::Engine::confirm`].
+    pub source: Source,
 }
 
 /// An order of this user, made from its record in Redis.

@@ -190,6 +190,11 @@ pub const CASES: &[Case] = {
             },
         },
         Case {
+            script: "log/take",
+            keys: &[Meta, Log],
+            run: |s| Box::pin(async { s.h.engine.read_new(s.h.shard, "new", 1).await.map(|_| ()) }),
+        },
+        Case {
             script: "log/acknowledge",
             keys: &[Meta, Log, Unsettled],
             run: |s| Box::pin(async { s.h.engine.acknowledge(s.h.shard, Epoch(1), &s.receipts).await.map(|_| ()) }),

@@ -10,7 +10,20 @@ use crate::support::{Alone, Harness, Image, request};
 
 /// Commands that write. A script without one needs no case.
 const WRITES: &[&str] = &[
-    "DEL", "HINCRBY", "HSET", "SADD", "SREM", "UNLINK", "XACK", "XADD", "XDEL", "XGROUP", "XSETID", "XTRIM", "ZADD",
+    "DEL",
+    "HINCRBY",
+    "HSET",
+    "SADD",
+    "SREM",
+    "UNLINK",
+    "XACK",
+    "XADD",
+    "XDEL",
+    "XGROUP",
+    "XREADGROUP",
+    "XSETID",
+    "XTRIM",
+    "ZADD",
     "ZREM",
 ];
 

@@ -22,6 +22,8 @@ impl Config {
             group_max_orders: size(self.group_max_orders),
             queue_max_orders: size(self.queue_max_orders),
             log_bound: LogBound { orders: self.log_max_orders, bytes: self.log_max_bytes },
+            durability: self.durability,
+            durability_wait: ms(self.durability_wait_ms),
         }
     }
 

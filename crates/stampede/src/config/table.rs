@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use secrecy::SecretString;
 use serde::Deserialize;
 use stampede_api::{SignIn, TokenKey, TrustedIssuer};
+use stampede_domain::Durability;
 
 /// One setting, as pages and messages show it.
 #[derive(Clone, Debug)]
@@ -71,6 +72,7 @@ setting_types! {
     SocketAddr: Text;
     String: Text;
     SignIn: Text;
+    Durability: Text;
     LogFormat: Text;
     u64: Number;
     bool: Flag;
@@ -203,6 +205,10 @@ settings! {
         log_max_orders: u64 = 2_000_000 in 1..=1_000_000_000;
         /// The same bound, in bytes.
         log_max_bytes: u64 = 268_435_456 in 1_048_576..=1_099_511_627_776;
+        /// What an answer waits for, unless its drop says else: `memory`, `fsync` (Redis's disk) or `replica` (all of them).
+        durability: Durability = "memory";
+        /// How long it may wait for that before its outcome counts as unknown; shorter than request_timeout_ms.
+        durability_wait_ms: u64 = 3_000 in 10..=HOUR_MS;
     }
     "Workers" {
         /// Log entries that the persister takes from one shard at a time.

@@ -60,6 +60,8 @@ fn contradictions(config: &Config) -> Vec<String> {
     let request = ("request_timeout_ms", config.request_timeout_ms);
     let command = ("command_timeout_ms", config.command_timeout_ms);
     longer(request, command, true, "a request waits for a command, and must have time left to answer");
+    let durability = ("durability_wait_ms", config.durability_wait_ms);
+    longer(request, durability, true, "a request that waits for durability must have time left to say how it went");
     let deadline = ("call_deadline_ms", config.call_deadline_ms);
     longer(deadline, command, false, "a slow call would be refused while it is still awaited");
     let grace = ("shutdown_grace_ms", config.shutdown_grace_ms);

@@ -109,7 +109,11 @@ impl Harness {
     }
 
     pub async fn open(&self, id: &str, stock: u32, limit: u32) -> Arc<DropTerms> {
-        let definition = definition(id, stock, limit);
+        self.open_as(definition(id, stock, limit)).await
+    }
+
+    pub async fn open_as(&self, definition: DropDefinition) -> Arc<DropTerms> {
+        let id = definition.id.as_str();
         let product = Product {
             sku: definition.sku.clone(),
             name: id.to_owned(),
@@ -126,7 +130,12 @@ impl Harness {
             .expect("opened");
         let record = self.archive.drop_record(&definition.id).await.expect("readable").expect("defined");
         assert_eq!(record.stage, DropStage::Opened);
-        Arc::new(DropTerms { id: definition.id, sku: definition.sku, unit_price: definition.price })
+        Arc::new(DropTerms {
+            id: definition.id,
+            sku: definition.sku,
+            unit_price: definition.price,
+            durability: definition.durability,
+        })
     }
 
     pub async fn order(&self, drop: &Arc<DropTerms>, user: &str, key: &str) -> Result<Decision, EngineError> {
