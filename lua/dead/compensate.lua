@@ -4,10 +4,11 @@
 -- KEYS 6: meta, log, unsettled, dead, drop, users
 -- ARGV deadline_ms, floor_ms, id of the fact, data, digest of the user, position (8 bytes), index
 -- RETURNS compensated, already, replaying, gone, unknown, shard-recovering, past-deadline
---   already: the state's number: 1 cancelled, 2 compensated
---   replaying: it was given to the archive once more, which has not answered yet
---   gone: there is no such letter
---   unknown: the user's record does not know the order
+--   compensated: token
+--   already: token, the state's number: 1 cancelled, 2 compensated
+--   replaying: token; it was given to the archive once more, which has not answered yet
+--   gone: token; there is no such letter
+--   unknown: token; the user's record does not know the order
 -- LOGS compensated
 --@include lib/enter
 --@include lib/append_entry
@@ -29,11 +30,11 @@ if not (drop[1] and records[1] and is_whole(log_key, unsettled_key) and has_dead
 end
 local record = records[2] or ''
 local found, granted = find_grant(record, position, index)
-if not found then return {'unknown'} end
-if granted > 0 then return {'already', granted} end
+if not found then return {'unknown', shard.token} end
+if granted > 0 then return {'already', shard.token, granted} end
 local letter = redis.call('HGET', dead_key, fact)
-if not letter then return {'gone'} end
-if sub(letter, 1, 1) ~= 'd' then return {'replaying'} end
+if not letter then return {'gone', shard.token} end
+if sub(letter, 1, 1) ~= 'd' then return {'replaying', shard.token} end
 
 if not append_entry(shard, log_key, 'compensated', data, '', 0) then return {'shard-recovering'} end
 local units = byte(record, found + 24) * 256 + byte(record, found + 25)
@@ -42,4 +43,4 @@ redis.call('HSET', users_key, user, sub(record, 1, found + 25) .. string.char(hi
 redis.call('HSET', dead_key, fact, 'c' .. sub(letter, 2))
 touch_drop(shard, unsettled_key, drop_key, {'available', tonumber(drop[1]) + units, 'sold', tonumber(drop[2]) - units})
 if tonumber(drop[1]) == 0 then announce(shard, drop_key) end
-return {'compensated'}
+return {'compensated', shard.token}

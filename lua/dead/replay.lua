@@ -4,10 +4,11 @@
 -- KEYS 6: meta, log, unsettled, dead, drop, users
 -- ARGV deadline_ms, floor_ms, id of the fact, data, digest of the user ('' unless it is an order), position (8 bytes), index
 -- RETURNS replayed, replaying, compensated, gone, unknown, shard-recovering, past-deadline
---   replaying: it was appended before
---   compensated: the order was given back
---   gone: there is no such letter
---   unknown: the user's record does not know the order
+--   replayed: token
+--   replaying: token; it was appended before
+--   compensated: token; the order was given back
+--   gone: token; there is no such letter
+--   unknown: token; the user's record does not know the order
 -- LOGS replayed
 --@include lib/enter
 --@include lib/append_entry
@@ -26,14 +27,14 @@ if user ~= '' then
   local records = redis.call('HMGET', users_key, '-', user)
   if not records[1] then return {'shard-recovering'} end
   local found, granted = find_grant(records[2] or '', position, index)
-  if not found then return {'unknown'} end
-  if granted == 2 then return {'compensated'} end
+  if not found then return {'unknown', shard.token} end
+  if granted == 2 then return {'compensated', shard.token} end
 end
 local letter = redis.call('HGET', dead_key, fact)
-if not letter then return {'gone'} end
-if string.sub(letter, 1, 1) ~= 'd' then return {'replaying'} end
+if not letter then return {'gone', shard.token} end
+if string.sub(letter, 1, 1) ~= 'd' then return {'replaying', shard.token} end
 
 if not append_entry(shard, log_key, 'replayed', data, '', 0) then return {'shard-recovering'} end
 redis.call('HSET', dead_key, fact, 'r' .. string.sub(letter, 2))
 touch_drop(shard, unsettled_key, drop_key, {})
-return {'replayed'}
+return {'replayed', shard.token}

@@ -12,6 +12,7 @@ local function open_shard(meta_key)
   if meta[1] ~= read_token() then return nil end
   local shard = {
     meta_key = meta_key,
+    token = meta[1],
     epoch = tonumber(meta[2]),
     last_ms = tonumber(meta[3]),
     last_sequence = tonumber(meta[4]),

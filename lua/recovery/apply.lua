@@ -3,7 +3,8 @@
 -- KEYS 4 + 2 per drop: meta, log, timers, drops, then each drop's hash and users
 -- ARGV epoch, token, number expected, number after, last_ms after, last_sequence after, then the changes, each a word, the
 --   index of its drop and:
---   create: sku, starts_ms, ends_ms, limit_per_user, price_minor, currency, cancellable_for_s, cancellations_per_user, units
+--   create: sku, starts_ms, ends_ms, limit_per_user, price_minor, currency, cancellable_for_s, cancellations_per_user, units,
+--     durability
 --   grant: digest of the user, record, units
 --   withdraw: digest of the user, position (8 bytes), index, number of the new state
 --   restock: key (hex), units
@@ -31,7 +32,9 @@ if refusal then return refusal end
 if not (has_sentinel(timers_key) and redis.call('SISMEMBER', drops_key, '-') == 1) then
   return {'malformed', 'keys of the shard'}
 end
-local lengths = {create = 9, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, purge = 6, started = 0, version = 1}
+local lengths = {
+  create = 10, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, purge = 6, started = 0, version = 1,
+}
 local drops = (#KEYS - 4) / 2
 local present, created = {}, {}
 for d = 1, drops do
@@ -51,7 +54,7 @@ end
 local apply = {}
 function apply.create(drop_key, users_key, at)
   if redis.call('EXISTS', drop_key) == 0 then
-    create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 8)})
+    create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 9)})
   end
 end
 function apply.grant(drop_key, users_key, at)

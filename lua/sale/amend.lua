@@ -3,7 +3,7 @@
 -- KEYS 5: meta, log, unsettled, timers, drop
 -- ARGV deadline_ms, floor_ms, data, starts_ms, ends_ms, limit_per_user, version that data was made for
 -- RETURNS changed, unchanged, invalid-transition, invalid-window, stale, shard-recovering, past-deadline
---   all but the last two: epoch, clock, fields of the drop
+--   all but the last two: token, epoch, clock, fields of the drop
 -- LOGS amended
 --@include lib/enter
 --@include lib/change_drop

@@ -3,7 +3,8 @@
 -- KEYS 5: meta, log, unsettled, drop, users
 -- ARGV deadline_ms, floor_ms, digest of the user, position (8 bytes), index, shopper if its owner asks, data
 -- RETURNS cancelled, already, closed, purged, unknown, shard-recovering, past-deadline
---   already: the state's number: 1 cancelled, 2 compensated
+--   cancelled, closed, purged, unknown: token
+--   already: token, the state's number: 1 cancelled, 2 compensated
 -- LOGS cancelled
 --@include lib/enter
 --@include lib/append_entry
@@ -20,7 +21,7 @@ local drop = redis.call('HMGET', drop_key, 'available', 'sold', 'cancellable_for
   'purged')
 local records = redis.call('HMGET', users_key, '-', user)
 if not (drop[1] and records[1] and is_whole(log_key, unsettled_key)) then return {'shard-recovering'} end
-if drop[5] then return {'purged'} end
+if drop[5] then return {'purged', shard.token} end
 
 local record, found, cancelled = records[2] or '', nil, 0
 for r = 1, #record, 28 do
@@ -28,12 +29,12 @@ for r = 1, #record, 28 do
   if sub(record, r, r + 7) == position and high % 4 * 256 + low == index then found = r end
   if math.floor(high / 4) == 1 then cancelled = cancelled + 1 end
 end
-if not found then return {'unknown'} end
+if not found then return {'unknown', shard.token} end
 local high, low = byte(record, found + 26, found + 27)
-if high >= 4 then return {'already', math.floor(high / 4)} end
+if high >= 4 then return {'already', shard.token, math.floor(high / 4)} end
 if by == 'shopper' then
   local placed_ms = struct.unpack('>I6', record, found)
-  if shard.ms >= placed_ms + tonumber(drop[3]) * 1000 or cancelled >= tonumber(drop[4]) then return {'closed'} end
+  if shard.ms >= placed_ms + tonumber(drop[3]) * 1000 or cancelled >= tonumber(drop[4]) then return {'closed', shard.token} end
 end
 
 if not append_entry(shard, log_key, 'cancelled', data, '', 0) then return {'shard-recovering'} end
@@ -41,4 +42,4 @@ local units = byte(record, found + 24) * 256 + byte(record, found + 25)
 redis.call('HSET', users_key, user, sub(record, 1, found + 25) .. string.char(high + 4, low) .. sub(record, found + 28))
 touch_drop(shard, unsettled_key, drop_key, {'available', tonumber(drop[1]) + units, 'sold', tonumber(drop[2]) - units})
 if tonumber(drop[1]) == 0 then announce(shard, drop_key) end
-return {'cancelled'}
+return {'cancelled', shard.token}

@@ -6,7 +6,7 @@
 --   1 if the price is not what the client expects (1)
 --   data: the group as the log keeps it, opaque here
 -- RETURNS decided, shard-recovering, past-deadline
---   decided: epoch, ms and sequence of the entry, results, then state, starts_ms, ends_ms and limit of each drop
+--   decided: token, epoch, ms and sequence of the entry, results, then state, starts_ms, ends_ms and limit of each drop
 --   results, one after another: g granted, r and 28 bytes of record: replayed, k key reused, p phase, c price changed,
 --   l and 4 bytes owned: limit, s sold out, i and 4 bytes available: insufficient, b archive behind, u drop purged, x drop missing
 -- LOGS granted, closed
@@ -113,7 +113,7 @@ for index = 0, count - 1 do
   results[index + 1] = result
 end
 
-local decided = {'decided', shard.epoch, shard.ms, shard.sequence, table.concat(results)}
+local decided = {'decided', shard.token, shard.epoch, shard.ms, shard.sequence, table.concat(results)}
 for d = 1, drops do
   local drop = sale[d]
   for _, field in ipairs({drop.state, drop.starts_ms, drop.ends_ms, drop.limit}) do decided[#decided + 1] = field end

@@ -4,8 +4,9 @@
 -- ARGV deadline_ms, floor_ms, data, figures that data was made for, how long the drop is kept once it is over (ms), when its
 --   timer looks again if something stands in the way (ms from now; 0 leaves the timer alone)
 -- RETURNS changed, unchanged, not-over, orders-stand, too-early, unsettled, stale, shard-recovering, past-deadline
---   changed, unchanged: epoch, clock, fields of the drop
---   too-early: when it is not too early any more, in ms
+--   changed, unchanged: token, epoch, clock, fields of the drop
+--   too-early: token, when it is not too early any more, in ms
+--   not-over, orders-stand, unsettled, stale: token
 -- LOGS purged
 --@include lib/enter
 --@include lib/append_entry
@@ -32,27 +33,27 @@ end
 if state ~= 'ended' and state ~= 'cancelled' then
   -- Its timer is set when it is over.
   redis.call('ZREM', timers_key, timer)
-  return {'not-over'}
+  return {'not-over', shard.token}
 end
 
 local wait_ms = shard.ms + pause_ms
 if tonumber(drop[7]) > 0 or (state == 'cancelled' and sold > 0) then
   if pause_ms > 0 then redis.call('ZADD', timers_key, wait_ms, timer) end
-  return {'orders-stand'}
+  return {'orders-stand', shard.token}
 end
 -- The last order was placed before the drop was over. Where no order stands there is none to cancel.
 local cancellable_ms = sold > 0 and tonumber(drop[8]) * 1000 or 0
 local due_ms = tonumber(drop[9]) + math.max(cancellable_ms, keep_ms)
 if shard.ms < due_ms then
   if pause_ms > 0 then redis.call('ZADD', timers_key, due_ms, timer) end
-  return {'too-early', due_ms}
+  return {'too-early', shard.token, due_ms}
 end
 -- A drop is unsettled as long as the archive lacks any of its facts, for whatever reason.
 if redis.call('ZSCORE', unsettled_key, drop_id(drop_key)) then
   if pause_ms > 0 then redis.call('ZADD', timers_key, wait_ms, timer) end
-  return {'unsettled'}
+  return {'unsettled', shard.token}
 end
-if ARGV[4] ~= table.concat(drop, '/', 1, 6) then return {'stale'} end
+if ARGV[4] ~= table.concat(drop, '/', 1, 6) then return {'stale', shard.token} end
 
 if not append_entry(shard, log_key, 'purged', ARGV[3], '', 0) then return {'shard-recovering'} end
 bury_drop(timers_key, drop_key, users_key, {unpack(drop, 1, 6)})

@@ -3,7 +3,8 @@
 -- KEYS 5: meta, log, unsettled, timers, drop
 -- ARGV deadline_ms, floor_ms, data, key (hex), units, most units of a drop, most restocks of a drop
 -- RETURNS changed, unchanged, invalid-transition, key-reused, too-many, shard-recovering, past-deadline
---   changed, unchanged, invalid-transition: epoch, clock, fields of the drop
+--   changed, unchanged, invalid-transition: token, epoch, clock, fields of the drop
+--   key-reused, too-many: token
 -- LOGS restocked
 --@include lib/enter
 --@include lib/change_drop
@@ -19,14 +20,14 @@ local drop = redis.call('HMGET', drop_key, 'state', 'ends_ms', 'total', 'availab
 local state = drop[1]
 if not (state and is_whole(log_key, unsettled_key, timers_key)) then return {'shard-recovering'} end
 if drop[6] then
-  if tonumber(drop[6]) ~= units then return {'key-reused'} end
+  if tonumber(drop[6]) ~= units then return {'key-reused', shard.token} end
   return drop_reply('unchanged', shard, drop_key)
 end
 if not (state == 'open' or state == 'paused') or is_over(drop[2], shard.ms) then
   return drop_reply('invalid-transition', shard, drop_key)
 end
 local total, restocks = tonumber(drop[3]) + units, tonumber(drop[5]) + 1
-if total > tonumber(ARGV[6]) or restocks > tonumber(ARGV[7]) then return {'too-many'} end
+if total > tonumber(ARGV[6]) or restocks > tonumber(ARGV[7]) then return {'too-many', shard.token} end
 
 return change_drop(shard, log_key, unsettled_key, drop_key, 'restocked', ARGV[3],
   {'total', total, 'available', tonumber(drop[4]) + units, 'restocks', restocks, key, units})

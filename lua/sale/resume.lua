@@ -3,7 +3,7 @@
 -- KEYS 5: meta, log, unsettled, timers, drop
 -- ARGV deadline_ms, floor_ms, data
 -- RETURNS changed, unchanged, invalid-transition, shard-recovering, past-deadline
---   changed, unchanged, invalid-transition: epoch, clock, fields of the drop
+--   changed, unchanged, invalid-transition: token, epoch, clock, fields of the drop
 -- LOGS resumed
 --@include lib/enter
 --@include lib/change_drop

@@ -3,7 +3,7 @@
 -- KEYS 5: meta, log, unsettled, timers, drop
 -- ARGV deadline_ms, floor_ms, data
 -- RETURNS changed, unchanged, shard-recovering, past-deadline
---   changed, unchanged: epoch, clock, fields of the drop
+--   changed, unchanged: token, epoch, clock, fields of the drop
 -- LOGS started
 --@include lib/enter
 --@include lib/change_drop

@@ -3,6 +3,7 @@
 -- KEYS 3: meta, timers, drop
 -- ARGV deadline_ms, floor_ms
 -- RETURNS removed, orders-stand, shard-recovering, past-deadline
+--   removed, orders-stand: token
 -- LOGS nothing
 --@include lib/enter
 --@include lib/drop_id
@@ -13,6 +14,6 @@ if not shard then return refusal end
 local drop = redis.call('HMGET', drop_key, 'sold', 'held')
 if not (drop[1] and has_sentinel(timers_key)) then return {'shard-recovering'} end
 -- Redis may have been taken back to an older state since the users were gone through.
-if tonumber(drop[1]) > 0 or tonumber(drop[2]) > 0 then return {'orders-stand'} end
+if tonumber(drop[1]) > 0 or tonumber(drop[2]) > 0 then return {'orders-stand', shard.token} end
 redis.call('ZREM', timers_key, 'withdraw:' .. drop_id(drop_key))
-return {'removed'}
+return {'removed', shard.token}

@@ -88,7 +88,12 @@ impl Terms {
 
 fn terms_of(record: &DropRecord) -> DropTerms {
     let definition = &record.definition;
-    DropTerms { id: definition.id.clone(), sku: definition.sku.clone(), unit_price: definition.price }
+    DropTerms {
+        id: definition.id.clone(),
+        sku: definition.sku.clone(),
+        unit_price: definition.price,
+        durability: definition.durability,
+    }
 }
 
 /// What was looked for in vain a moment ago, so that asking for it again and again costs nothing.

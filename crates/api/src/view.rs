@@ -5,7 +5,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use stampede_domain::{DropDefinition, DropId, Durability, Mode, Money, Phase, Product, Sku, Timestamp, Version};
-use stampede_engine::LiveDrop;
+use stampede_engine::{Engine, LiveDrop};
 use utoipa::ToSchema;
 
 use crate::problem::Problem;
@@ -47,6 +47,19 @@ pub(crate) struct MoneyDocument {
     /// ISO 4217.
     #[schema(example = "EUR", pattern = "^[A-Z]{3}$")]
     currency: String,
+}
+
+/// What an answer waits for, and so what it survives.
+#[derive(ToSchema)]
+#[schema(as = Durability, rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes what `Durability` is written as")]
+pub(crate) enum DurabilityDocument {
+    /// Nothing: a confirmed order survives a crash of the service; one of Redis once it is archived, within about a second.
+    Memory,
+    /// Redis's append-only file on disk: it survives a crash of Redis that comes back with its disk.
+    Fsync,
+    /// All replicas that may be promoted: it survives any failover.
+    Replica,
 }
 
 /// A thing that can be sold.
@@ -132,7 +145,7 @@ pub(crate) struct DropView {
     /// How many orders one user may cancel.
     cancellations_per_user: u32,
     /// What an answer waits for, and so what it survives.
-    #[schema(value_type = String, example = "memory")]
+    #[schema(value_type = DurabilityDocument)]
     durability: Durability,
     stock: StockView,
     #[schema(value_type = String, format = DateTime)]
@@ -141,7 +154,7 @@ pub(crate) struct DropView {
 
 impl DropView {
     /// A drop as it was defined, as it stands, and in the phase that it is in now.
-    pub fn new(definition: &DropDefinition, live: &LiveDrop, phase: Phase) -> Self {
+    pub fn new(engine: &Engine, definition: &DropDefinition, live: &LiveDrop, phase: Phase) -> Self {
         Self {
             id: definition.id.clone(),
             sku: definition.sku.clone(),
@@ -153,7 +166,7 @@ impl DropView {
             price: live.unit_price,
             cancellable_for_s: live.cancellable_for_s,
             cancellations_per_user: live.cancellations_per_user,
-            durability: definition.durability.unwrap_or(Durability::Memory),
+            durability: engine.durability(definition.durability),
             stock: StockView::from(live),
             created_at: definition.created_at,
         }

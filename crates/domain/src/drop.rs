@@ -1,8 +1,11 @@
 //! What a drop is, before and apart from what happens to it.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{DropId, DropState, Money, Sku, Timestamp};
+use crate::{DropId, DropState, Malformed, Money, Sku, Timestamp};
 
 /// How a drop sells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -12,12 +15,46 @@ pub enum Mode {
     Instant,
 }
 
-/// What an answer waits for, and so what it survives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What an answer waits for, and so what it survives. In order of what that costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
-    /// Nothing: a 201 survives any crash of our own processes, and a crash of Redis once it is archived or in Redis's file.
+    /// Nothing: a 201 survives any crash of our own processes, and a crash of Redis once it is archived (normally within a
+    /// second) or in Redis's file.
+    #[default]
     Memory,
+    /// Redis's append-only file on disk: a 201 survives a crash of Redis if the same server comes back as primary.
+    Fsync,
+    /// All replicas that may be promoted, each with a file of its own: a 201 survives any failover.
+    Replica,
+}
+
+impl Durability {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Fsync, Self::Replica];
+
+    /// The word for it, in requests, settings, Redis and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Fsync => "fsync",
+            Self::Replica => "replica",
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Durability {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Self::ALL.into_iter().find(|known| known.as_str() == text).ok_or(Malformed { what: "durability" })
+    }
 }
 
 /// When a drop sells: from `starts_at` on, up to but not including `ends_at`.
@@ -103,6 +140,15 @@ mod tests {
 
     fn window(starts: i64, ends: Option<i64>) -> Window {
         Window { starts_at: Timestamp::from_ms(starts), ends_at: ends.map(Timestamp::from_ms) }
+    }
+
+    #[test]
+    fn a_durability_is_the_same_word_everywhere() {
+        for durability in Durability::ALL {
+            assert_eq!(durability.as_str().parse(), Ok(durability));
+            assert_eq!(serde_json::to_value(durability).expect("JSON"), durability.as_str());
+        }
+        assert!("disk".parse::<Durability>().is_err());
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn order_ids() -> impl Strategy<Value = OrderId> {
 }
 
 fn definitions() -> impl Strategy<Value = DropDefinition> {
-    let durability = prop::option::of(Just(Durability::Memory));
+    let durability = prop::option::of(prop::sample::select(Durability::ALL.to_vec()));
     let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>());
     (drop_ids(), skus(), numbers, windows(), money(), durability, times()).prop_map(
         |(id, sku, numbers, window, price, durability, created_at)| DropDefinition {

@@ -31,7 +31,8 @@ pub(crate) struct Call<C: 'static> {
 }
 
 impl<C: Copy> Call<C> {
-    /// A call with a deadline; see [`crate::engine::Shared::settle`].
+    /// A call with a deadline, whose decisions begin with the token that they were made under; see
+    /// [`crate::engine::Shared::settle`].
     pub(crate) const fn settled(script: &'static Script, codes: &'static [(&'static str, C)]) -> Self {
         Self { script, codes, refusals: SETTLED }
     }
@@ -103,6 +104,7 @@ mod tests {
             declared(&log::HAND_OVER),
             declared(&log::READ),
             declared(&log::STATUS),
+            declared(&log::TAKE),
             declared(&reconcile::CUT),
             declared(&reconcile::USERS),
             declared(&recovery::ADOPT),

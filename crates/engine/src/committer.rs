@@ -2,12 +2,16 @@
 //!
 //! While one call is in flight the orders that arrive gather; the next call takes them all, up to a bound. There is no
 //! timer, so an idle system adds no delay. One call in flight per shard was measured best: more make smaller groups.
+//!
+//! Answers that wait for durability do not hold up the next group: they are given when their wait is over.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fred::types::Value;
-use stampede_domain::{LogId, Shard};
+use stampede_domain::{Durability, LogId, Shard};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::call::Call;
@@ -24,6 +28,8 @@ const FENCE_RETRY: Duration = Duration::from_millis(20);
 /// An order that waits for its group.
 pub(crate) struct Pending {
     call: GrantCall,
+    /// What its answer waits for.
+    durability: Durability,
     expires: Instant,
     answer: oneshot::Sender<Result<Decision, EngineError>>,
 }
@@ -36,12 +42,13 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`], [`EngineError::ShardMoving`] and [`EngineError::Unavailable`]: nothing happened.
-    /// [`EngineError::OutcomeUnknown`]: the same request with the same key settles it.
+    /// [`EngineError::OutcomeUnknown`]: the same request with the same key settles it, and waits again for durability.
     pub async fn place_order(&self, request: OrderRequest, wait: Duration) -> Result<Decision, EngineError> {
         let shard = self.shard_of(&request.drop.id);
         let queue = self.queue(shard).ok_or_else(|| EngineError::Malformed(format!("no shard {shard}")))?;
         let (answer, decision) = oneshot::channel();
-        let pending = Pending { call: GrantCall::new(request), expires: Instant::now() + wait, answer };
+        let durability = self.durability(request.drop.durability);
+        let pending = Pending { call: GrantCall::new(request), durability, expires: Instant::now() + wait, answer };
         // A full queue means minutes of work: better to say so at once than to keep the client waiting for nothing.
         queue.try_send(pending).map_err(|_| EngineError::Unavailable("too many orders wait".to_owned()))?;
         decision.await.unwrap_or(Err(EngineError::OutcomeUnknown))
@@ -52,7 +59,8 @@ impl Engine {
 pub(crate) fn spawn(shared: Arc<Shared>, shard: Shard) -> mpsc::Sender<Pending> {
     let (queue, orders) = mpsc::channel(shared.settings.queue_max_orders);
     tokio::spawn(async move {
-        let mut committer = Committer { shared, shard, orders, next: LogId::default() };
+        let waiting = Arc::default();
+        let mut committer = Committer { shared, shard, orders, next: LogId::default(), waiting };
         committer.run().await;
     });
     queue
@@ -64,6 +72,14 @@ struct Committer {
     orders: mpsc::Receiver<Pending>,
     /// Where the shard's next entry could stand after the last answered call: a grant from there on is newer than that.
     next: LogId,
+    /// Decided orders whose answers wait for durability.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// What a call decided, one for each order, and under which token.
+struct Decided {
+    token: String,
+    decisions: Vec<Result<Decision, EngineError>>,
 }
 
 /// What became of a call.
@@ -110,8 +126,12 @@ impl Committer {
             return Called::Waiting(error);
         }
         let Ok(handle) = shared.handle(self.shard) else { return Called::Answered };
+        self.refuse(handle, group);
+        if group.is_empty() {
+            return Called::Answered;
+        }
         match self.decide(handle, group).await {
-            Ok(decisions) => answer(group, decisions),
+            Ok(decided) => self.answer(group, decided),
             Err(error) if is_passing(&error) => Called::Waiting(error),
             // One drop whose keys are damaged must not take the others' orders with it.
             Err(EngineError::Unavailable(error)) if drops_of(group) > 1 => {
@@ -132,8 +152,8 @@ impl Committer {
             let (mut one, others) = group.drain(..).partition(|pending| pending.call.request.drop.id == id);
             *group = others;
             match self.decide(handle, &one).await {
-                Ok(decisions) => {
-                    answer(&mut one, decisions);
+                Ok(decided) => {
+                    self.answer(&mut one, decided);
                     waiting.append(&mut one);
                 }
                 Err(error) if is_passing(&error) => waiting.append(&mut one),
@@ -145,11 +165,7 @@ impl Committer {
     }
 
     /// One group, one call; settled if its answer is lost, sent again if it came too late.
-    async fn decide(
-        &mut self,
-        handle: &ShardHandle,
-        group: &[Pending],
-    ) -> Result<Vec<Result<Decision, EngineError>>, EngineError> {
+    async fn decide(&mut self, handle: &ShardHandle, group: &[Pending]) -> Result<Decided, EngineError> {
         let packed = GroupCall::pack(self.shard, group.iter().map(|pending| &pending.call));
         let bound = self.shared.settings.log_bound;
         let args = [
@@ -169,7 +185,66 @@ impl Committer {
         let calls = group.iter().map(|pending| &pending.call);
         let reply = decode_grant_reply(self.shard, settled.fields, calls, packed.drops(), lost_from)?;
         self.next = if reply.granted_now() { reply.log_id.next() } else { reply.log_id };
-        Ok(reply.decisions)
+        Ok(Decided { token: settled.token, decisions: reply.decisions })
+    }
+
+    /// Takes the orders out of a group whose durability cannot be kept now, before anything is granted to them.
+    fn refuse(&self, handle: &ShardHandle, group: &mut Vec<Pending>) {
+        let mut refused: BTreeMap<Durability, EngineError> = BTreeMap::new();
+        let wanted: BTreeSet<Durability> = group.iter().map(|pending| pending.durability).collect();
+        let full = self.waiting.load(Ordering::Relaxed) >= self.shared.settings.queue_max_orders;
+        for durability in wanted.into_iter().filter(|durability| *durability != Durability::Memory) {
+            if full {
+                refused.insert(durability, EngineError::Unavailable("too many answers wait for durability".to_owned()));
+            } else if let Err(error) = self.shared.keeper.offers(handle, durability) {
+                refused.insert(durability, error);
+            }
+        }
+        if refused.is_empty() {
+            return;
+        }
+        let (mut out, rest) = group.drain(..).partition(|pending| refused.contains_key(&pending.durability));
+        *group = rest;
+        for (durability, error) in refused {
+            let (mut these, others) = out.drain(..).partition(|pending: &Pending| pending.durability == durability);
+            out = others;
+            answer_all(&mut these, &error);
+        }
+    }
+
+    /// Answers a group: refusals at once, orders when what they are promised is kept. Orders whose drop lacks a key stay in
+    /// the group: it may be on its way, or be brought back.
+    fn answer(&self, group: &mut Vec<Pending>, decided: Decided) -> Called {
+        let mut waiting: BTreeMap<Durability, Vec<(Pending, Decision)>> = BTreeMap::new();
+        let mut undecided = Vec::new();
+        for (pending, decision) in group.drain(..).zip(decided.decisions) {
+            match decision {
+                Ok(decision @ (Decision::Granted(_) | Decision::Replayed(_)))
+                    if pending.durability != Durability::Memory =>
+                {
+                    waiting.entry(pending.durability).or_default().push((pending, decision));
+                }
+                Err(EngineError::ShardRecovering) => undecided.push(pending),
+                decision => drop(pending.answer.send(decision)),
+            }
+        }
+        for (durability, answers) in waiting {
+            let (shared, shard, token) = (Arc::clone(&self.shared), self.shard, decided.token.clone());
+            let (count, orders) = (Arc::clone(&self.waiting), answers.len());
+            count.fetch_add(orders, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let kept = match shared.handle(shard) {
+                    Ok(handle) => shared.keeper.keep(handle, &token, durability).await,
+                    Err(error) => Err(error),
+                };
+                count.fetch_sub(orders, Ordering::Relaxed);
+                for (pending, decision) in answers {
+                    let _ = pending.answer.send(kept.clone().map(|()| decision));
+                }
+            });
+        }
+        *group = undecided;
+        if group.is_empty() { Called::Answered } else { Called::Waiting(EngineError::ShardRecovering) }
     }
 }
 
@@ -194,19 +269,6 @@ fn drops_of(group: &[Pending]) -> usize {
         index_of(&mut drops, &pending.call.request.drop);
     }
     drops.len()
-}
-
-/// Answers what was decided. Orders whose drop lacks a key still wait: it may be on its way, or be brought back.
-fn answer(group: &mut Vec<Pending>, decisions: Vec<Result<Decision, EngineError>>) -> Called {
-    let mut waiting = Vec::new();
-    for (pending, decision) in group.drain(..).zip(decisions) {
-        match decision {
-            Err(EngineError::ShardRecovering) => waiting.push(pending),
-            decided => drop(pending.answer.send(decided)),
-        }
-    }
-    *group = waiting;
-    if group.is_empty() { Called::Answered } else { Called::Waiting(EngineError::ShardRecovering) }
 }
 
 fn answer_all(group: &mut Vec<Pending>, error: &EngineError) {

@@ -209,7 +209,12 @@ impl Engine {
             FactBody::Granted(grant) => grant_args(fact, grant),
             _ => [Value::from(""), Value::from(""), Value::from(0)],
         });
+        let durability = self.promised(&fact.drop_id).await?;
+        self.shared.keeper.offers(handle, durability)?;
         let settled = self.shared.settle(handle, &REPLAY, &self.settling_keys(fact)?, &args).await?;
+        if matches!(settled.code, LetterReplay::Replayed | LetterReplay::Replaying) {
+            self.shared.keeper.keep(handle, &settled.token, durability).await?;
+        }
         Ok(match settled.code {
             // The lost call replayed it; this one found it replayed.
             LetterReplay::Replaying if settled.was_lost => LetterReplay::Replayed,
@@ -229,7 +234,12 @@ impl Engine {
         let data = Fact::log_json(&fact.drop_id, &body);
         let mut args = vec![Value::from(order_id.to_string()), Value::from(data)];
         args.extend(grant_args(fact, grant));
+        let durability = self.promised(&fact.drop_id).await?;
+        self.shared.keeper.offers(handle, durability)?;
         let mut settled = self.shared.settle(handle, &COMPENSATE, &self.settling_keys(fact)?, &args).await?;
+        if matches!(settled.code, Compensating::Compensated | Compensating::Already) {
+            self.shared.keeper.keep(handle, &settled.token, durability).await?;
+        }
         Ok(match settled.code {
             Compensating::Compensated => LetterCompensation::Compensated,
             Compensating::Already => match settled.fields.parse::<u8>()? {

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::ShardClock;
 use crate::committer::{self, Pending};
+use crate::durability::Keeper;
 use crate::keys::Keys;
 use crate::redis::{self, Redis};
 use crate::{ConnectError, DropChanges, EngineError, EngineSettings};
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) redis: Redis,
     pub(crate) settings: EngineSettings,
     pub(crate) deployment: Deployment,
+    pub(crate) keeper: Keeper,
     shards: Vec<ShardHandle>,
 }
 
@@ -40,10 +42,13 @@ impl Engine {
     /// A Redis that belongs to nobody yet is accepted; its shards stay fenced until a worker has set them up.
     ///
     /// # Errors
-    /// [`ConnectError`] says what is wrong with the address, the server's settings, or whom it belongs to.
+    /// [`ConnectError`] says what is wrong with the address, the server's settings, or whom it belongs to; also if the server
+    /// cannot keep the deployment's durability.
     pub async fn connect(settings: EngineSettings, deployment: Deployment) -> Result<Self, ConnectError> {
         let redis = redis::connect(&settings).await?;
         redis.check_eviction().await?;
+        let keeper = Keeper::start(&redis).await;
+        keeper.check(settings.durability)?;
         let shards: Vec<ShardHandle> = deployment
             .shards
             .shards()
@@ -51,7 +56,7 @@ impl Engine {
             .collect();
         let channels: Vec<String> = shards.iter().map(|handle| handle.keys.changes.clone()).collect();
         redis.subscriber().subscribe(channels).await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
-        let shared = Arc::new(Shared { redis, settings, deployment, shards });
+        let shared = Arc::new(Shared { redis, settings, deployment, keeper, shards });
         shared.check_owner().await?;
         let queues = shared.shards.iter().map(|handle| committer::spawn(Arc::clone(&shared), handle.shard)).collect();
         Ok(Self { shared, queues })

@@ -1,6 +1,6 @@
 //! What can go wrong with the hot state.
 
-use stampede_domain::Malformed;
+use stampede_domain::{Durability, Malformed};
 
 /// The engine could not do, or does not know whether it did, what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +14,8 @@ pub enum EngineError {
     /// The call may or may not have taken effect. The same call, with the same key, settles it.
     #[error("the outcome is unknown")]
     OutcomeUnknown,
-    /// Redis cannot be reached, or too many calls wait for it. Nothing happened.
+    /// Redis cannot be reached, cannot keep what the drop's answers are promised to survive, or too many calls wait for it.
+    /// Nothing happened.
     #[error("the hot state is unavailable: {0}")]
     Unavailable(String),
     /// A recovery was overtaken by a newer one, or Redis was replaced under it. Nothing happened.
@@ -43,6 +44,16 @@ pub enum ConnectError {
     /// A full Redis would throw drops away, to be reborn with all their stock.
     #[error("Redis is set to `maxmemory-policy {0}`; it must be `noeviction`, or a full Redis would sell units twice")]
     Evicting(String),
+    /// The deployment's durability is more than this Redis can keep.
+    #[error("durability `{durability}` cannot be kept by Redis at {primary}: {reason}")]
+    NotDurable {
+        /// The deployment's durability.
+        durability: Durability,
+        /// Which server cannot.
+        primary: String,
+        /// Why, and what to change.
+        reason: String,
+    },
     /// This Redis belongs to another deployment.
     #[error("this Redis belongs to deployment {found}, not to {expected}: check the Redis address and the archive's")]
     ForeignDeployment {

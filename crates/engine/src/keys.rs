@@ -19,6 +19,8 @@ pub struct Keys {
     pub dead: String,
     /// Channel: ids of drops that changed.
     pub changes: String,
+    /// String: written before each wait for durability, so that there is a write to wait for. It decides nothing.
+    pub wait: String,
 }
 
 impl Keys {
@@ -36,6 +38,7 @@ impl Keys {
             drops: key("drops"),
             dead: key("dead"),
             changes: key("changes"),
+            wait: key("wait"),
         }
     }
 
@@ -65,7 +68,7 @@ mod tests {
         let keys = Keys::of(shard);
         let id: DropId = "demo".parse().expect("valid");
         assert_eq!(
-            [keys.meta, keys.log, keys.unsettled, keys.timers, keys.drops, keys.dead, keys.changes],
+            [keys.meta, keys.log, keys.unsettled, keys.timers, keys.drops, keys.dead, keys.changes, keys.wait],
             [
                 "{s03}:meta",
                 "{s03}:log",
@@ -73,7 +76,8 @@ mod tests {
                 "{s03}:timers",
                 "{s03}:drops",
                 "{s03}:dead",
-                "{s03}:changes"
+                "{s03}:changes",
+                "{s03}:wait"
             ]
         );
         assert_eq!(Keys::drop(shard, &id), "{s03}:drop:demo");

@@ -8,6 +8,7 @@ mod changes;
 mod clock;
 mod committer;
 mod dead;
+mod durability;
 mod engine;
 mod error;
 mod keys;
@@ -24,6 +25,7 @@ mod timers;
 
 pub use changes::{DropChanged, DropChanges};
 pub use dead::{KeptLetter, LetterChange, LetterCompensation, LetterNote, LetterReplay, LetterState};
+pub use durability::Source;
 pub use engine::Engine;
 pub use error::{ConnectError, EngineError};
 pub use keys::Keys;

@@ -9,6 +9,7 @@ use stampede_domain::{DeadLetter, DropId, Entry, Epoch, Fact, FactBody, LogId, M
 
 use crate::call::Call;
 use crate::dead::LetterChange;
+use crate::durability::Source;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::redis::{CallError, Fields};
@@ -24,6 +25,7 @@ const TAIL_ENTRIES: i64 = 64;
 const TAIL_LIMIT: usize = 4_096;
 
 pub(crate) static READ: Call<()> = Call::fenced(&scripts::LOG_READ, &[("read", ())]);
+pub(crate) static TAKE: Call<()> = Call::fenced(&scripts::LOG_TAKE, &[("taken", ())]);
 pub(crate) static STATUS: Call<()> = Call::fenced(&scripts::LOG_STATUS, &[("status", ())]);
 pub(crate) static ACKNOWLEDGE: Call<Acknowledging> = Call::fenced(
     &scripts::LOG_ACKNOWLEDGE,
@@ -113,7 +115,7 @@ pub enum Acknowledged {
     TooManyLetters,
 }
 
-/// What was claimed from consumers that are gone.
+/// Entries that were given to a consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingClaim {
     /// The entries, now pending under the claimer's name.
@@ -121,6 +123,8 @@ pub struct PendingClaim {
     /// Ids that were pending although their entries no longer exist. Never happens while only
     /// [`Engine::acknowledge`] trims; it is an alert.
     pub deleted: Vec<LogId>,
+    /// What they were read from; none if they were only claimed. See [`Engine::confirm_drops`].
+    pub source: Option<Source>,
 }
 
 /// How long a log is and how far it has been archived.
@@ -148,7 +152,7 @@ impl Engine {
     /// Entries that were delivered to this consumer before and not acknowledged, from the oldest behind `after` on.
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`] if Redis does not answer.
+    /// [`EngineError::ShardRecovering`] behind the fence; [`EngineError::OutcomeUnknown`] if Redis does not answer.
     pub async fn read_pending(
         &self,
         shard: Shard,
@@ -162,7 +166,8 @@ impl Engine {
     /// Entries that nobody was given yet; they are pending under this consumer's name from now on. Does not wait for any.
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`] if Redis does not answer; the entries may be pending all the same.
+    /// [`EngineError::ShardRecovering`] behind the fence; [`EngineError::OutcomeUnknown`] if Redis does not answer: the entries
+    /// may be pending all the same.
     pub async fn read_new(&self, shard: Shard, consumer: &str, limit: u64) -> Result<PendingClaim, EngineError> {
         self.read_group(shard, consumer, ">", limit).await
     }
@@ -399,17 +404,13 @@ impl Engine {
         from: &str,
         limit: u64,
     ) -> Result<PendingClaim, EngineError> {
-        let key = &self.shared.handle(shard)?.keys.log;
-        let redis = &self.shared.redis;
-        let read = redis.writer().xreadgroup(Keys::GROUP, consumer, Some(limit), None, false, key, from).await;
-        let value: Value = read.map_err(|error| redis.change_failed(error))?;
-        if value.is_null() {
-            return Ok(PendingClaim::default());
-        }
-        let mut streams = Fields::of("XREADGROUP", value)?;
-        let mut stream = streams.list()?;
-        stream.text()?;
-        Ok(read_entries(shard, stream.list()?)?)
+        let k = &self.shared.handle(shard)?.keys;
+        let keys = vec![k.meta.clone(), k.log.clone()];
+        let args: Vec<Value> = vec![consumer.into(), from.into(), Value::from(limit as i64)];
+        let mut fields = self.shared.change_fenced(&TAKE, keys, args).await?;
+        let source = Source::new(shard, fields.text()?);
+        let claim = read_entries(shard, fields.list()?)?;
+        Ok(PendingClaim { source: Some(source), ..claim })
     }
 }
 

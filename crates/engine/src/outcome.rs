@@ -27,6 +27,8 @@ const CALL_AGAIN: Duration = Duration::from_millis(20);
 /// A call's answer, and whether an earlier sending of it may have been what took effect.
 pub(crate) struct Settled<C> {
     pub(crate) code: C,
+    /// The token that the script trusted: what it decided stands in that Redis process.
+    pub(crate) token: String,
     pub(crate) fields: Fields,
     pub(crate) was_lost: bool,
 }
@@ -62,7 +64,10 @@ impl Shared {
             all.extend_from_slice(args);
             let called = self.redis.change(script, keys.to_vec(), all).await;
             match called.and_then(|reply| Ok((call.decode(&reply)?, reply.fields))) {
-                Ok((Ok(code), fields)) => return Ok(Settled { code, fields, was_lost: lost > 0 }),
+                Ok((Ok(code), mut fields)) => {
+                    let token = fields.text()?;
+                    return Ok(Settled { code, token, fields, was_lost: lost > 0 });
+                }
                 Ok((Err(Refused::PastDeadline), mut fields)) => {
                     shard.clock.raised_floor(fields.parse()?);
                     late += 1;

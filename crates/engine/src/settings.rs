@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stampede_domain::Durability;
+
 /// How an engine reaches Redis, and its limits.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
@@ -21,6 +23,11 @@ pub struct EngineSettings {
     /// The most dead letters of one shard. At it, entries with facts that the archive refuses stay in the log, and so in its
     /// bound.
     pub dead_letters_max: u64,
+    /// What an answer waits for, unless its drop says something else.
+    pub durability: Durability,
+    /// How long an answer may wait for that before its outcome counts as unknown. Long enough for two syncs of a file that
+    /// is synced each second: one that is under way, and one of its own.
+    pub durability_wait: Duration,
 }
 
 /// The bound of a shard's log: what is appended and not yet acknowledged. At either figure new grants are refused;
@@ -50,6 +57,8 @@ impl Default for EngineSettings {
             queue_max_orders: 65_536,
             log_bound: LogBound::default(),
             dead_letters_max: 10_000,
+            durability: Durability::Memory,
+            durability_wait: Duration::from_secs(3),
         }
     }
 }

@@ -79,6 +79,8 @@ async fn a_change_whose_answer_is_lost_is_made_once(f: Faults) {
     let drop = f.h.open("change", 5, 5).await;
     let order = f.h.buy(&drop, "a", "k", 2).await;
     let engine = f.engine(|_| ()).await;
+    // It knows what the drop promises, which it would ask for before it changes anything.
+    engine.read_drops(f.h.shard, std::slice::from_ref(&drop.id)).await.expect("readable");
     let restock = DropChange::Restock { key: KeyDigest([1; 8]), units: 3 };
     for change in [DropChange::Pause, DropChange::Resume, restock, DropChange::CallOff] {
         let entries = f.entries();

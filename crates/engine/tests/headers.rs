@@ -45,6 +45,28 @@ fn a_script_returns_the_codes_of_its_header() {
     }
 }
 
+/// What a settled script decides counts only under the token that it trusted, so that comes first.
+#[test]
+fn a_decision_names_its_token() {
+    const REFUSALS: [&str; 2] = ["shard-recovering", "past-deadline"];
+    let mut decisions = 0;
+    for script in SCRIPTS.iter().filter(|script| script.source.contains("local function enter(")) {
+        let source = flat(script);
+        for code in script.returns.iter().filter(|code| !REFUSALS.contains(code)) {
+            let written = |start: &str, end: &str| source.matches(&format!("{start}'{code}'{end}")).count();
+            let (all, named) = (written("{", ""), written("{", ", shard.token"));
+            // `drop_reply` names it for every code that it is given.
+            let by_reply = written("drop_reply(", ", shard");
+            assert_eq!(all, named, "{} says {code} without a token", script.name);
+            assert!(named + by_reply > 0, "{} never says {code}", script.name);
+            decisions += 1;
+        }
+        let replies = !source.contains("drop_reply(") || source.contains("return {code, shard.token, ");
+        assert!(replies, "{}", script.name);
+    }
+    assert!(decisions > 20, "{decisions} decisions were looked at");
+}
+
 #[test]
 fn a_script_logs_the_kinds_of_its_header() {
     let mut logged = BTreeSet::new();

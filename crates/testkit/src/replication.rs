@@ -39,7 +39,7 @@ impl Redis {
         let wanted: u64 = primary.replication("master_repl_offset").parse().expect("an offset");
         let deadline = Instant::now() + LEVEL_LIMIT;
         loop {
-            let offset: u64 = self.replication("master_repl_offset").parse().expect("an offset");
+            let offset: u64 = self.replication("master_repl_offset").parse().unwrap_or(0);
             if self.replication("master_link_status") == "up" && offset >= wanted {
                 return;
             }
@@ -53,9 +53,10 @@ impl Redis {
         }
     }
 
-    /// A value of `INFO replication`; empty where the server does not say it.
+    /// A value of `INFO replication`; empty where the server does not say it, or cuts the connection, as it does when a
+    /// sentinel gives it another role.
     pub(crate) fn replication(&self, name: &str) -> String {
-        let info = self.cli(&["INFO", "replication"]);
+        let info = self.try_cli(&["INFO", "replication"]).unwrap_or_default();
         let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         value.unwrap_or_default().trim_end().to_owned()
     }

@@ -1,10 +1,12 @@
 //! The persister: moves facts from the logs into the archive.
 //!
-//! Reads by consumer group, writes a batch, waits for the archive's own durable acknowledgement, then acknowledges and
-//! trims. What fails in between stays pending and is delivered again; the archive recognises what it has. It adds nothing
-//! of its own, so entries may reach the archive in any order. A fact that the archive refuses for good becomes a dead letter.
+//! Reads by consumer group, waits until Redis keeps what it read as its drops promise (so that the persister of a primary
+//! that was cut off archives nothing), writes a batch, waits for the archive's own durable acknowledgement, then
+//! acknowledges and trims. What fails in between stays pending and is delivered again; the archive recognises what it has.
+//! It adds nothing of its own, so entries may reach the archive in any order. A fact that the archive refuses for good
+//! becomes a dead letter.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use futures_util::future::join_all;
 use rand::RngExt;
 use stampede_archive::{Archive, ArchiveError};
 use stampede_domain::{Closing, Epoch, Fact, LogId, Shard, Timestamp};
-use stampede_engine::{Acknowledged, Engine, EngineError, EntryReceipt, LetterChange, LogEntry, PendingClaim};
+use stampede_engine::{Acknowledged, Engine, EngineError, EntryReceipt, LetterChange, LogEntry, PendingClaim, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerSettings;
@@ -74,6 +76,8 @@ pub enum PersistError {
 struct Batch {
     entries: Vec<Moving>,
     facts: Vec<Fact>,
+    /// What each shard's entries were read from.
+    sources: HashMap<Shard, Source>,
 }
 
 /// An entry on its way.
@@ -118,6 +122,7 @@ impl Persister {
         if read == 0 {
             return Ok(Persisted::default());
         }
+        let batch = self.confirm(batch).await?;
         match self.archive_and_acknowledge(batch).await {
             Ok((entries, facts)) => Ok(Persisted { entries, facts, left: read - entries }),
             Err(error) => {
@@ -168,8 +173,33 @@ impl Persister {
         }
     }
 
+    /// Waits until the entries are as durable as their drops promise; takes those out for which that cannot be said yet.
+    async fn confirm(&mut self, mut batch: Batch) -> Result<Batch, PersistError> {
+        let waits = batch.sources.values().map(|source| {
+            let facts = batch.facts.iter().filter(|fact| fact.shard == source.shard());
+            let drops: BTreeSet<_> = facts.map(|fact| &fact.drop_id).collect();
+            let engine = &self.engine;
+            async move { (source.shard(), engine.confirm_drops(source, &drops).await) }
+        });
+        let (mut failed, mut error) = (HashSet::new(), None);
+        for (shard, outcome) in join_all(waits).await {
+            if let Err(reason) = outcome {
+                tracing::debug!(%shard, error = %reason, "entries that may yet be lost are not archived");
+                self.shards[usize::from(shard.number())].draining = Some(LogId::default());
+                failed.insert(shard);
+                error = Some(reason);
+            }
+        }
+        batch.entries.retain(|moving| !failed.contains(&moving.shard));
+        batch.facts.retain(|fact| !failed.contains(&fact.shard));
+        match error {
+            Some(error) if batch.entries.is_empty() => Err(error.into()),
+            _ => Ok(batch),
+        }
+    }
+
     async fn archive_and_acknowledge(&mut self, batch: Batch) -> Result<(usize, usize), PersistError> {
-        let Batch { entries: moving, facts } = batch;
+        let Batch { entries: moving, facts, .. } = batch;
         let refused = keep(&*self.archive, &facts).await.inspect_err(|_| metrics::archive_failed())?;
         metrics::archived(facts.len() - refused.len());
         let (mut entries, mut acknowledged_facts) = (0, 0);
@@ -303,6 +333,7 @@ impl Batch {
     /// Adds the entries of a claim with their facts; what cannot be read is reported once and stays pending.
     fn add(&mut self, state: &mut ShardState, claim: PendingClaim) {
         report_lost(state.shard, &claim.deleted);
+        self.sources.extend(claim.source.map(|source| (state.shard, source)));
         for entry in claim.entries {
             match facts_of(&entry) {
                 Ok(facts) => self.push(&entry, facts),

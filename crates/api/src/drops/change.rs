@@ -144,7 +144,7 @@ async fn change(state: &ApiState, id: &DropId, change: DropChange) -> Result<Res
     if matches!(change, DropChange::Close(_) | DropChange::CallOff) {
         give_up_window(state, &known.definition).await;
     }
-    json(StatusCode::OK, NO_STORE, &DropView::new(&known.definition, &live, live.phase()))
+    json(StatusCode::OK, NO_STORE, &DropView::new(state.engine(), &known.definition, &live, live.phase()))
 }
 
 /// Another drop of the sku may have the window. If this fails, that drop's creation gives it up; so an archive that is away

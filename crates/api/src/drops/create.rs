@@ -5,7 +5,8 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use stampede_archive::{DefineDrop, DropRecord, DropStage, OpenError};
-use stampede_domain::{DropDefinition, Money, Sku, Timestamp};
+use stampede_domain::{DropDefinition, DropId, Money, Sku, Timestamp};
+use stampede_engine::EngineError;
 
 use super::definition::{CreateDrop, Plan, Sells, made_id};
 use super::open::open_drop;
@@ -65,6 +66,7 @@ async fn define(state: &ApiState, plan: &Plan) -> Result<(StatusCode, DropRecord
     let (sku, price) = product(state, &plan.sells).await?;
     for _ in 0..ATTEMPTS {
         let id = plan.id.clone().or_else(|| made_id(&sku)).ok_or(Problem::Internal)?;
+        offered(state, &id, plan)?;
         let definition = plan.define(id, sku.clone(), price, now);
         match state.archive().define_drop(&definition).await.map_err(Problem::of_write)? {
             DefineDrop::Defined => return Ok((StatusCode::CREATED, record_of(definition))),
@@ -76,6 +78,16 @@ async fn define(state: &ApiState, plan: &Plan) -> Result<(StatusCode, DropRecord
         }
     }
     Err(Problem::Unavailable("Other drops of this product were changed at the same time"))
+}
+
+/// Refuses a drop that wants more than its server can keep: none of its orders could be granted.
+fn offered(state: &ApiState, id: &DropId, plan: &Plan) -> Result<(), Problem> {
+    let Some(durability) = plan.durability else { return Ok(()) };
+    match state.engine().offers(state.engine().shard_of(id), durability) {
+        Ok(()) => Ok(()),
+        Err(EngineError::Unavailable(reason)) => Err(Problem::field("/durability", reason)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn repeated(plan: &Plan, kept: DropRecord) -> Result<(StatusCode, DropRecord), Problem> {
@@ -114,8 +126,8 @@ async fn open(state: &ApiState, record: &DropRecord) -> Result<DropView, Problem
     })?;
     let Some(live) = opened else {
         let reading = state.snapshots().reading(&definition.id).await?;
-        return Ok(DropView::new(definition, &reading.live, reading.phase()));
+        return Ok(DropView::new(state.engine(), definition, &reading.live, reading.phase()));
     };
     state.snapshots().opened(&live).await;
-    Ok(DropView::new(definition, &live, live.phase()))
+    Ok(DropView::new(state.engine(), definition, &live, live.phase()))
 }

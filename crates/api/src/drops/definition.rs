@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::problem::FieldError;
 use crate::products::CreateProduct;
+use crate::view::DurabilityDocument;
 
 /// A drop to create.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -40,8 +41,8 @@ pub(crate) struct CreateDrop {
     /// How many orders one user may cancel: at most 100; 3 if it is not said.
     #[schema(value_type = Option<u32>, maximum = 100)]
     pub cancellations_per_user: Option<u64>,
-    /// What an answer waits for. This version knows `memory`.
-    #[schema(value_type = Option<String>, example = "memory")]
+    /// What an answer waits for, and so what it survives; the deployment's setting if it is not said.
+    #[schema(value_type = Option<DurabilityDocument>)]
     pub durability: Option<String>,
 }
 
@@ -65,7 +66,8 @@ pub(crate) struct Plan {
     limit_per_user: u32,
     cancellable_for_s: u32,
     cancellations_per_user: u32,
-    durability: Option<Durability>,
+    /// What the drop says, against the deployment's setting.
+    pub durability: Option<Durability>,
 }
 
 const CANCELLATIONS_PER_USER: u64 = 3;
@@ -86,11 +88,11 @@ impl CreateDrop {
             Some(_) => errors.push(FieldError::new("/mode", "the mode of this version is `instant`")),
             None => errors.push(FieldError::new("/mode", "is required: `instant`")),
         }
-        let durability = match self.durability.as_deref() {
+        let durability = match self.durability.as_deref().map(str::parse) {
             None => None,
-            Some("memory") => Some(Durability::Memory),
-            Some(_) => {
-                errors.push(FieldError::new("/durability", "the durability of this version is `memory`"));
+            Some(Ok(durability)) => Some(durability),
+            Some(Err(_)) => {
+                errors.push(FieldError::new("/durability", "one of `memory`, `fsync` and `replica`"));
                 None
             }
         };
@@ -226,7 +228,7 @@ mod tests {
             mode: Some("lottery".to_owned()),
             stock_units: Some(0),
             limit_per_user: Some(1_001),
-            durability: Some("replica".to_owned()),
+            durability: Some("disk".to_owned()),
             cancellable_for_s: Some(u64::MAX),
             ..asked()
         };
@@ -235,6 +237,14 @@ mod tests {
         let time = |s: i64| Some(Timestamp::from_ms(s));
         assert_eq!(pointers(CreateDrop { starts_at: time(5), ends_at: time(5), ..asked() }), ["/ends_at"]);
         assert_eq!(pointers(CreateDrop { stock_units: None, mode: None, ..asked() }), ["/mode", "/stock_units"]);
+    }
+
+    #[test]
+    fn each_durability_may_be_asked_for() {
+        for durability in Durability::ALL {
+            let asked = CreateDrop { durability: Some(durability.to_string()), ..asked() };
+            assert_eq!(asked.check().expect("makes sense").durability, Some(durability));
+        }
     }
 
     #[test]

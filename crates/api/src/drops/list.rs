@@ -93,7 +93,7 @@ async fn scan(
             if let Some(reading) = reading {
                 let now = reading.phase();
                 if phase.is_none_or(|phase| phase == now) {
-                    items.push(DropView::new(&definition, &reading.live, now));
+                    items.push(DropView::new(state.engine(), &definition, &reading.live, now));
                 }
             }
             after = Some(DropCursor { created_at: definition.created_at, id: definition.id });
@@ -111,7 +111,7 @@ async fn scan(
 )]
 pub(crate) async fn get_drop(State(state): State<ApiState>, PathId(id): PathId<DropId>) -> Result<Response, Problem> {
     let known = state.snapshots().known(&id).await?;
-    let view = DropView::new(&known.definition, &known.reading.live, known.reading.phase());
+    let view = DropView::new(state.engine(), &known.definition, &known.reading.live, known.reading.phase());
     json(StatusCode::OK, NO_CACHE, &view)
 }
 

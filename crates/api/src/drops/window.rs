@@ -101,7 +101,7 @@ async fn amend(state: &ApiState, id: &DropId, asked: &AmendDrop) -> Result<Respo
     let refused = match outcome {
         Ok(DropChangeOutcome::Changed(live) | DropChangeOutcome::Unchanged(live)) => {
             state.snapshots().observe(live.clone());
-            return json(StatusCode::OK, NO_STORE, &DropView::new(definition, &live, live.phase()));
+            return json(StatusCode::OK, NO_STORE, &DropView::new(state.engine(), definition, &live, live.phase()));
         }
         // The window that was asked for may be the drop's: a repetition settles it.
         Err(EngineError::OutcomeUnknown) => return Err(Problem::OutcomeUnknown),

@@ -29,7 +29,7 @@ pub(crate) async fn cancel_order(
     State(state): State<ApiState>,
     PathId(id): PathId<OrderId>,
 ) -> Result<Response, Problem> {
-    let mut order = find(&state, id, &caller).await?;
+    let mut order = find(&state, id, &caller).await?.order;
     let by = if caller.is_operator() { CancelledBy::Operator } else { CancelledBy::Shopper };
     let asked = OrderRef::from(&order);
     order.status = match state.engine().cancel_order(&asked, by).await? {

@@ -1,5 +1,5 @@
 //! Lists of orders: what has not settled, from the hot state; what has, from the archive; in this order of asking, as
-//! facts move from the first to the second.
+//! facts move from the first to the second. What is nowhere but in the hot state is told after the same wait as a grant.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,8 +8,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use stampede_archive::OrderFilter;
-use stampede_domain::{DropId, Order, OrderId, Shard, UserDigest, UserId};
-use stampede_engine::UserGrants;
+use stampede_domain::{DropId, Durability, Order, OrderId, OrderStatus, Shard, UserDigest, UserId};
+use stampede_engine::{Source, UserGrants};
 
 use super::read::archived;
 use super::view::OrderView;
@@ -24,6 +24,9 @@ use crate::view::{Items, NO_STORE, json};
 const AT_ONCE: usize = 16;
 /// How many users' records are read with one call.
 const GRANTS_CHUNK: usize = 100;
+
+/// What the hot state says of some orders: the status, what it was read from, and what the drop promises.
+type Told = HashMap<OrderId, (OrderStatus, Source, Option<Durability>)>;
 
 problems!(ListProblems: InvalidRequest, Unauthenticated, Forbidden, ShardRecovering, Unavailable);
 
@@ -62,26 +65,49 @@ pub(crate) async fn list_orders(caller: Caller, State(state): State<ApiState>, u
 async fn collect(state: &ApiState, filter: OrderFilter, page: &Page<OrderId>) -> Result<Vec<Order>, Problem> {
     let (limit, before) = (page.limit + 1, page.after);
     let unsettled = unsettled_drops(state, filter.drop_id.as_ref()).await?;
-    let hot = match &filter.user_id {
+    let (hot, mut told) = match &filter.user_id {
         Some(user) => orders_of_user(state, user, &unsettled).await?,
         None => {
             let mut orders = newest_orders(state, &unsettled, before, limit).await?;
             orders.extend(dead_orders(state, &unsettled).await?);
-            orders
+            (orders, Told::new())
         }
     };
     let archived = state.archive().orders(&filter, before, limit).await?;
     let mut merged: BTreeMap<OrderId, Order> =
         archived.into_iter().map(|archived| (archived.order.id, archived.order)).collect();
+    let archived: HashMap<OrderId, OrderStatus> = merged.iter().map(|(id, order)| (*id, order.status)).collect();
     // What the hot state says is never older than what the archive says.
     merged.extend(hot.into_iter().map(|order| (order.id, order)));
     let newest_first = merged.into_values().rev();
     let mut orders: Vec<Order> =
         newest_first.filter(|order| before.is_none_or(|before| order.id < before)).take(limit).collect();
     if filter.user_id.is_none() {
-        settle(state, &mut orders, &unsettled).await?;
+        told = settle(state, &mut orders, &unsettled).await?;
     }
+    confirm(state, &orders, &archived, &told).await?;
     Ok(orders)
+}
+
+/// Waits until what only the hot state says of these orders is durable.
+async fn confirm(
+    state: &ApiState,
+    orders: &[Order],
+    archived: &HashMap<OrderId, OrderStatus>,
+    told: &Told,
+) -> Result<(), Problem> {
+    let mut sources = HashSet::new();
+    for order in orders.iter().filter(|order| archived.get(&order.id) != Some(&order.status)) {
+        match told.get(&order.id) {
+            Some((_, source, durability)) => drop(sources.insert((source.clone(), *durability))),
+            // It stood in a log that lost it since, or that is not trusted any more.
+            None => return Err(Problem::ShardRecovering),
+        }
+    }
+    let engine = state.engine();
+    let waits = stream::iter(sources)
+        .map(|(source, durability)| async move { engine.confirm(&source, durability).await.map_err(Problem::of_read) });
+    waits.buffered(AT_ONCE).try_collect().await
 }
 
 /// The drops of which the hot state may know more than the archive.
@@ -100,16 +126,23 @@ async fn unsettled_drops(state: &ApiState, only: Option<&DropId>) -> Result<Vec<
 }
 
 /// All orders of one user in these drops, with their statuses.
-async fn orders_of_user(state: &ApiState, user: &UserId, drops: &[(Shard, DropId)]) -> Result<Vec<Order>, Problem> {
+async fn orders_of_user(
+    state: &ApiState,
+    user: &UserId,
+    drops: &[(Shard, DropId)],
+) -> Result<(Vec<Order>, Told), Problem> {
     let digest = UserDigest::of(user);
     let asked = drops.iter().map(|(shard, id)| (*shard, id.clone(), digest)).collect();
-    let mut orders = Vec::new();
-    for UserGrants { grants, .. } in user_grants(state, asked).await? {
-        if let Some((terms, records)) = grants {
-            orders.extend(records.iter().map(|record| state.engine().order_of(user, &terms, record)));
+    let (mut orders, mut told) = (Vec::new(), Told::new());
+    for UserGrants { grants, source, .. } in user_grants(state, asked).await? {
+        let Some((terms, records)) = grants else { continue };
+        for record in &records {
+            let order = state.engine().order_of(user, &terms, record);
+            told.insert(order.id, (order.status, source.clone(), terms.durability));
+            orders.push(order);
         }
     }
-    Ok(orders)
+    Ok((orders, told))
 }
 
 /// The newest orders in the logs of these drops, as they were granted.
@@ -138,31 +171,33 @@ async fn dead_orders(state: &ApiState, drops: &[(Shard, DropId)]) -> Result<Vec<
 }
 
 /// Gives the orders of drops that have not settled the statuses that their users' records say.
-async fn settle(state: &ApiState, orders: &mut [Order], unsettled: &[(Shard, DropId)]) -> Result<(), Problem> {
+async fn settle(state: &ApiState, orders: &mut [Order], unsettled: &[(Shard, DropId)]) -> Result<Told, Problem> {
     let unsettled: HashSet<&DropId> = unsettled.iter().map(|(_, id)| id).collect();
     let open = orders.iter().filter(|order| unsettled.contains(&order.drop_id));
     let asked: HashSet<_> =
         open.map(|order| (order.id.shard(), order.drop_id.clone(), UserDigest::of(&order.user_id))).collect();
-    let (mut statuses, mut buried) = (HashMap::new(), HashSet::new());
-    for UserGrants { drop_id, user, purged, grants } in user_grants(state, asked.into_iter().collect()).await? {
+    let (mut told, mut buried) = (Told::new(), HashSet::new());
+    for UserGrants { drop_id, user, purged, grants, source } in user_grants(state, asked.into_iter().collect()).await? {
         if purged {
             buried.insert(drop_id.clone());
         }
         let shard = state.engine().shard_of(&drop_id);
-        for record in grants.iter().flat_map(|(_, records)| records) {
-            statuses.insert(record.order_id(shard, &drop_id, user), record.state);
+        let Some((terms, records)) = grants else { continue };
+        for record in &records {
+            let id = record.order_id(shard, &drop_id, user);
+            told.insert(id, (record.state.into(), source.clone(), terms.durability));
         }
     }
     for order in orders.iter_mut() {
-        if let Some(state) = statuses.get(&order.id) {
-            order.status = (*state).into();
+        if let Some((status, _, _)) = told.get(&order.id) {
+            order.status = *status;
         }
     }
     // Purged meanwhile: the archive was read before, when it may not have had all of it.
     for order in orders.iter_mut().filter(|order| buried.contains(&order.drop_id)) {
         *order = archived(state, order).await?;
     }
-    Ok(())
+    Ok(told)
 }
 
 /// Any number of users' records, read shard by shard.

@@ -5,8 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use stampede_domain::{Order, OrderId, UserDigest};
-use stampede_engine::UserGrants;
+use stampede_domain::{Order, OrderId, OrderStatus, UserDigest};
 use tokio::time::timeout;
 
 use super::view::{OrderView, answer};
@@ -34,9 +33,17 @@ pub(crate) async fn get_order(
     State(state): State<ApiState>,
     PathId(id): PathId<OrderId>,
 ) -> Result<Response, Problem> {
-    let mut order = find(&state, id, &caller).await?;
-    settle(&state, &mut order).await?;
+    let found = find(&state, id, &caller).await?;
+    let order = settle(&state, found).await?;
     answer(StatusCode::OK, &order)
+}
+
+/// An order, and where its fact was found.
+pub(super) struct Found {
+    /// The order as its fact's place tells it.
+    pub order: Order,
+    /// Whether that is the archive, so that nothing can take it away any more.
+    pub archived: bool,
 }
 
 /// The order, if the one who asks may see it. Its status is that of its fact's place, and may be an older one.
@@ -44,25 +51,26 @@ pub(crate) async fn get_order(
 /// Facts move from the log into the archive, or to the dead letters and from there into the archive. An order that is in none
 /// of archive, log and dead letters, looked at in this order, has either moved in between, and is in the archive then, or
 /// does not exist.
-pub(super) async fn find(state: &ApiState, id: OrderId, caller: &Caller) -> Result<Order, Problem> {
+pub(super) async fn find(state: &ApiState, id: OrderId, caller: &Caller) -> Result<Found, Problem> {
     if id.shard().number() >= state.engine().deployment().shards.get() {
         return Err(NO_SUCH_ORDER);
     }
     // An archive that is away must not hold up what the log knows.
-    let order = match timeout(SHORTCUT_WAIT, state.archive().order(id)).await {
-        Ok(Ok(Some(archived))) => archived.order,
+    let found = match timeout(SHORTCUT_WAIT, state.archive().order(id)).await {
+        Ok(Ok(Some(archived))) => Found { order: archived.order, archived: true },
         shortcut => match logged(state, id).await? {
-            Some(order) => order,
+            Some(order) => Found { order, archived: false },
             // An archive that was away may be back; if not, nobody can say that the order does not exist.
             None => {
                 if let Ok(Err(error)) = shortcut {
                     tracing::debug!(%error, "the archive was away when an order was looked for");
                 }
-                state.archive().order(id).await?.ok_or(NO_SUCH_ORDER)?.order
+                let archived = state.archive().order(id).await?.ok_or(NO_SUCH_ORDER)?;
+                Found { order: archived.order, archived: true }
             }
         },
     };
-    if order.user_id == caller.user_id || caller.is_operator() { Ok(order) } else { Err(NO_SUCH_ORDER) }
+    if found.order.user_id == caller.user_id || caller.is_operator() { Ok(found) } else { Err(NO_SUCH_ORDER) }
 }
 
 /// The order, if its fact is in the log or among the dead letters.
@@ -81,20 +89,34 @@ pub(super) async fn archived(state: &ApiState, order: &Order) -> Result<Order, P
     Ok(state.archive().order(order.id).await?.ok_or(NO_SUCH_ORDER)?.order)
 }
 
-/// Gives the order the status that its user's record says: until a drop is purged, that is the one that counts.
-async fn settle(state: &ApiState, order: &mut Order) -> Result<(), Problem> {
+/// Gives the order the status that its user's record says: until a drop is purged, that is the one that counts. What is
+/// nowhere but in the hot state is told after the same wait as a grant.
+async fn settle(state: &ApiState, found: Found) -> Result<Order, Problem> {
+    let Found { mut order, archived: is_archived } = found;
     let (shard, user) = (order.id.shard(), UserDigest::of(&order.user_id));
     let asked = [(order.drop_id.clone(), user)];
-    let found = state.engine().user_grants(shard, &asked).await.map_err(Problem::of_read)?;
-    // A drop that is not in the hot state any more has nothing that the archive lacks.
-    let Some(UserGrants { purged, grants: Some((_, records)), .. }) = found.into_iter().next() else { return Ok(()) };
-    if purged {
-        *order = archived(state, order).await?;
-        return Ok(());
+    let read = state.engine().user_grants(shard, &asked).await.map_err(Problem::of_read)?;
+    let read = read.into_iter().next();
+    if read.as_ref().is_some_and(|read| read.purged) {
+        return archived(state, &order).await;
     }
-    match records.iter().find(|record| record.order_id(shard, &order.drop_id, user) == order.id) {
-        Some(record) => order.status = record.state.into(),
+    let read = read.and_then(|read| Some((read.source, read.grants?)));
+    let record = read.as_ref().and_then(|(source, (terms, records))| {
+        let record = records.iter().find(|record| record.order_id(shard, &order.drop_id, user) == order.id)?;
+        Some((source, terms.durability, OrderStatus::from(record.state)))
+    });
+    match record {
+        Some((source, durability, status)) => {
+            if !is_archived || status != order.status {
+                state.engine().confirm(source, durability).await.map_err(Problem::of_read)?;
+            }
+            order.status = status;
+        }
+        // It stood in a log that lost it since, or that is not trusted any more.
+        None if !is_archived => return Err(Problem::ShardRecovering),
+        // A drop that is not in the hot state any more has nothing that the archive lacks.
+        None if read.is_none() => {}
         None => tracing::warn!(order = %order.id, drop = %order.drop_id, "an order is missing in its user's record"),
     }
-    Ok(())
+    Ok(order)
 }

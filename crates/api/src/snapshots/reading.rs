@@ -134,6 +134,7 @@ pub(super) mod tests {
             sold_units: 100 - available_units,
             version: Version::new(Epoch(1), 7),
             purged: false,
+            durability: None,
             as_of: second(as_of_s),
         }
     }

@@ -30,11 +30,17 @@ pub(crate) async fn connect(settings: &EngineSettings) -> Result<Redis, ConnectE
     subscriber.init().await.map_err(unreachable)?;
     // Subscribes again to everything after each reconnection.
     drop(subscriber.manage_subscriptions());
-    let inner = Clients { change: Link::new(change), read: Link::new(read), subscriber: Link::new(subscriber) };
+    let inner = Clients {
+        change: Link::new(change),
+        read: Link::new(read),
+        subscriber: Link::new(subscriber),
+        config,
+        settings: settings.clone(),
+    };
     Ok(Redis { inner: Arc::new(inner) })
 }
 
-fn builder(config: &Config, settings: &EngineSettings, attempts: u32) -> Builder {
+pub(super) fn builder(config: &Config, settings: &EngineSettings, attempts: u32) -> Builder {
     let mut builder = Builder::from_config(config.clone());
     builder.with_connection_config(|connection| {
         // By default a command whose answer was lost is sent again: a script would run twice.

@@ -6,6 +6,7 @@
 mod connect;
 mod eviction;
 mod failover;
+mod primaries;
 mod reply;
 
 use std::sync::Arc;
@@ -15,12 +16,14 @@ use fred::clients::{Client, SubscriberClient};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::Value;
+use fred::types::config::Config;
 
-use crate::EngineError;
 use crate::scripts::Script;
+use crate::{EngineError, EngineSettings};
 use failover::{Link, casts_doubt, classify};
 
 pub(crate) use connect::connect;
+pub(crate) use primaries::{Primary, SentinelAddress};
 pub(crate) use reply::{Fields, Reply};
 
 /// How often a reading is repeated that came to a server that does not serve it, and the pause before.
@@ -50,6 +53,9 @@ struct Clients {
     change: Link<Client>,
     read: Link<Client>,
     subscriber: Link<SubscriberClient>,
+    /// How they were set up, for more of them.
+    config: Config,
+    settings: EngineSettings,
 }
 
 impl Redis {

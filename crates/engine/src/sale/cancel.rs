@@ -33,7 +33,7 @@ pub(crate) static CANCEL: Call<Cancelling> = Call::settled(
 
 impl Engine {
     /// Cancels an order: its units go back to the drop and to its owner's limit. Repeated, it says
-    /// [`Cancellation::Already`].
+    /// [`Cancellation::Already`]. Both wait for the drop's durability.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence; [`EngineError::OutcomeUnknown`] if it may have happened.
@@ -60,7 +60,12 @@ impl Engine {
             Value::from(if by == CancelledBy::Shopper { "shopper" } else { "other" }),
             Value::from(Fact::log_json(&order.drop_id, &body)),
         ];
+        let durability = self.promised(&order.drop_id).await?;
+        self.shared.keeper.offers(handle, durability)?;
         let mut settled = self.shared.settle(handle, &CANCEL, &keys, &args).await?;
+        if matches!(settled.code, Cancelling::Cancelled | Cancelling::Already) {
+            self.shared.keeper.keep(handle, &settled.token, durability).await?;
+        }
         match settled.code {
             Cancelling::Cancelled => Ok(Cancellation::Cancelled),
             Cancelling::Already => match settled.fields.parse::<u8>()? {

@@ -1,7 +1,7 @@
 //! Changes that operators and the clock make to a drop.
 
 use fred::types::Value;
-use stampede_domain::{ClosedBy, DropDefinition, DropId, Fact, FactBody, Timestamp, Window};
+use stampede_domain::{ClosedBy, DropDefinition, DropId, Durability, Fact, FactBody, Timestamp, Window};
 
 use super::open::time_arg;
 use super::{DropChange, DropChangeOutcome, LiveDrop};
@@ -52,7 +52,8 @@ static AMEND: Call<Changing> =
 pub(crate) static CHANGES: [&Call<Changing>; 7] = [&START, &PAUSE, &RESUME, &CLOSE, &CALL_OFF, &RESTOCK, &AMEND];
 
 impl Engine {
-    /// Makes a change. Repeated, it says [`DropChangeOutcome::Unchanged`].
+    /// Makes a change. Repeated, it says [`DropChangeOutcome::Unchanged`]. An operator's waits for the drop's durability; what
+    /// the clock does is done again if it is lost, and waits for nothing.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, and for a drop that Redis does not have;
@@ -144,7 +145,15 @@ impl Engine {
         let keys = [k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), Keys::drop(shard, id)];
         let mut all = vec![Value::from(Fact::log_json(id, body))];
         all.extend_from_slice(args);
+        let durability = match body {
+            FactBody::Started | FactBody::Closed { by: ClosedBy::Clock } => Durability::Memory,
+            _ => self.promised(id).await?,
+        };
+        self.shared.keeper.offers(handle, durability)?;
         let settled = self.shared.settle(handle, call, &keys, &all).await?;
+        if matches!(settled.code, Changing::Changed | Changing::Unchanged) {
+            self.shared.keeper.keep(handle, &settled.token, durability).await?;
+        }
         let drop = |fields| self.drop_of_reply(id, fields);
         Ok(Some(match settled.code {
             Changing::Changed => DropChangeOutcome::Changed(drop(settled.fields)?),

@@ -255,7 +255,7 @@ mod tests {
         let drop = |n: usize| {
             let unit_price = stampede_domain::Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
             let (id, sku) = (format!("demo-{n}").parse().expect("valid"), "sku".parse().expect("valid"));
-            Arc::new(DropTerms { id, sku, unit_price })
+            Arc::new(DropTerms { id, sku, unit_price, durability: None })
         };
         let mut drops = Vec::new();
         for n in 0..MAX_GROUP_DROPS {

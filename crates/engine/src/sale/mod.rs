@@ -13,8 +13,8 @@ mod withdraw;
 use std::sync::Arc;
 
 use stampede_domain::{
-    ClosedBy, DropId, DropState, Fingerprint, GrantRecord, IdempotencyKey, KeyDigest, Money, Order, OrderId, Phase,
-    Sku, Timestamp, UserDigest, UserId, Version, Window,
+    ClosedBy, DropId, DropState, Durability, Fingerprint, GrantRecord, IdempotencyKey, KeyDigest, Money, Order,
+    OrderId, Phase, Sku, Timestamp, UserDigest, UserId, Version, Window,
 };
 
 #[cfg(test)]
@@ -34,6 +34,8 @@ pub use purge::{PurgeOutcome, PurgeRefusal, PurgeTerms};
 pub(crate) use read::read_live_drop;
 pub use withdraw::UsersPiece;
 
+use crate::durability::Source;
+
 /// What an order needs to know of its drop; shared by all orders of a drop, as it never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DropTerms {
@@ -43,6 +45,8 @@ pub struct DropTerms {
     pub sku: Sku,
     /// What a unit costs.
     pub unit_price: Money,
+    /// What an answer waits for; the deployment's setting where the drop says nothing.
+    pub durability: Option<Durability>,
 }
 
 /// A request for units.
@@ -158,6 +162,8 @@ pub struct LiveDrop {
     pub version: Version,
     /// Whether it was purged: its users' records are gone, and the archive alone knows its orders.
     pub purged: bool,
+    /// What an answer waits for; the deployment's setting where the drop says nothing.
+    pub durability: Option<Durability>,
     /// The shard's clock when this was read, or when the change took place.
     pub as_of: Timestamp,
 }
@@ -175,7 +181,12 @@ impl LiveDrop {
 
     /// What orders need to know of it.
     pub fn terms(&self) -> DropTerms {
-        DropTerms { id: self.id.clone(), sku: self.sku.clone(), unit_price: self.unit_price }
+        DropTerms {
+            id: self.id.clone(),
+            sku: self.sku.clone(),
+            unit_price: self.unit_price,
+            durability: self.durability,
+        }
     }
 }
 
@@ -290,6 +301,8 @@ pub struct UserGrants {
     pub purged: bool,
     /// The drop's terms and the grants, oldest first; `None` if Redis does not have the drop.
     pub grants: Option<(DropTerms, Vec<GrantRecord>)>,
+    /// What this was read from; see [`crate::Engine::confirm`].
+    pub source: Source,
 }
 
 /// An order of this user, made from its record in Redis.

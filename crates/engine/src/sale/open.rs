@@ -1,7 +1,7 @@
 //! Putting a drop into Redis.
 
 use fred::types::Value;
-use stampede_domain::{DropDefinition, Epoch, Fact, FactBody, Timestamp};
+use stampede_domain::{DropDefinition, Durability, Epoch, Fact, FactBody, Timestamp};
 
 use super::read::read_live_drop;
 use super::{LiveDrop, Opening};
@@ -15,7 +15,7 @@ pub(crate) static OPEN: Call<fn(LiveDrop) -> Opening> =
     Call::settled(&scripts::SALE_OPEN, &[("changed", Opening::Opened), ("unchanged", Opening::AlreadyOpen)]);
 
 impl Engine {
-    /// Puts a drop into Redis, once: repeated, it finds the drop there.
+    /// Puts a drop into Redis, once: repeated, it finds the drop there. Waits for the drop's durability.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence; [`EngineError::OutcomeUnknown`] if it may have happened.
@@ -28,7 +28,10 @@ impl Engine {
         let body = FactBody::Opened { drop: Box::new(definition.clone()) };
         let mut args = vec![Value::from(Fact::log_json(&definition.id, &body))];
         args.extend(terms_args(definition));
+        let durability = self.durability(definition.durability);
+        self.shared.keeper.offers(handle, durability)?;
         let settled = self.shared.settle(handle, &OPEN, &keys, &args).await?;
+        self.shared.keeper.keep(handle, &settled.token, durability).await?;
         Ok((settled.code)(self.drop_of_reply(&definition.id, settled.fields)?))
     }
 
@@ -40,12 +43,14 @@ impl Engine {
     ) -> Result<LiveDrop, EngineError> {
         let epoch = Epoch(fields.parse()?);
         let as_of = Timestamp::from_ms(fields.parse()?);
-        Ok(read_live_drop(id, epoch, as_of, fields.list()?)?)
+        let live = read_live_drop(id, epoch, as_of, fields.list()?)?;
+        self.shared.keeper.heard([&live]);
+        Ok(live)
     }
 }
 
 /// What `lua/lib/create_drop.lua` takes, in its order.
-pub(crate) fn terms_args(definition: &DropDefinition) -> [Value; 9] {
+pub(crate) fn terms_args(definition: &DropDefinition) -> [Value; 10] {
     [
         Value::from(definition.sku.as_str()),
         Value::from(definition.window.starts_at.as_ms()),
@@ -56,6 +61,7 @@ pub(crate) fn terms_args(definition: &DropDefinition) -> [Value; 9] {
         Value::from(i64::from(definition.cancellable_for_s)),
         Value::from(i64::from(definition.cancellations_per_user)),
         Value::from(i64::from(definition.stock_units)),
+        Value::from(definition.durability.map_or("", Durability::as_str)),
     ]
 }
 

@@ -76,7 +76,7 @@ pub struct PurgeTerms {
 
 impl Engine {
     /// Purges a drop that is over, archived and no longer cancellable by its shoppers. Repeated, it says
-    /// [`PurgeOutcome::AlreadyPurged`].
+    /// [`PurgeOutcome::AlreadyPurged`]. Both wait for the drop's durability.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, and for a drop that Redis does not have;
@@ -113,7 +113,12 @@ impl Engine {
             Value::from(millis(terms.keep_for)),
             Value::from(terms.look_again.map_or(0, |pause| millis(pause).max(1))),
         ];
+        let durability = self.durability(drop.durability);
+        self.shared.keeper.offers(handle, durability)?;
         let settled = self.shared.settle(handle, &PURGE, &keys, &args).await?;
+        if matches!(settled.code, Burying::Changed | Burying::Unchanged) {
+            self.shared.keeper.keep(handle, &settled.token, durability).await?;
+        }
         let mut fields = settled.fields;
         Ok(Some(match settled.code {
             Burying::Changed => PurgeOutcome::Purged(self.drop_of_reply(id, fields)?),

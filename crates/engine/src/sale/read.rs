@@ -8,6 +8,7 @@ use stampede_domain::{
 
 use super::{DropTerms, LiveDrop, ShardReading, UserGrants, order_from_record};
 use crate::call::Call;
+use crate::durability::Source;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::redis::{CallError, Fields};
@@ -35,7 +36,8 @@ impl Engine {
                 let drop = fields.list()?;
                 if drop.len() == 0 { Ok(None) } else { read_live_drop(id, epoch, as_of, drop).map(Some) }
             })
-            .collect::<Result<_, CallError>>()?;
+            .collect::<Result<Vec<_>, CallError>>()?;
+        self.shared.keeper.heard(drops.iter().flatten());
         Ok(ShardReading { as_of, drops })
     }
 
@@ -59,12 +61,13 @@ impl Engine {
         keys.extend(of.iter().flat_map(|(id, _)| [Keys::drop(shard, id), Keys::users(shard, id)]));
         let args = of.iter().map(|(_, user)| Value::Bytes(Bytes::copy_from_slice(&user.0))).collect();
         let mut fields = self.shared.read(&READ_USERS, keys, args).await?;
+        let source = Source::new(shard, fields.text()?);
         of.iter()
             .map(|(drop_id, user)| {
                 let mut entry = fields.list()?;
                 let grants = if entry.len() == 0 { None } else { Some(read_grants(drop_id, &mut entry)?) };
                 let purged = grants.is_some() && entry.optional::<u8>()?.is_some();
-                Ok(UserGrants { drop_id: drop_id.clone(), user: *user, purged, grants })
+                Ok(UserGrants { drop_id: drop_id.clone(), user: *user, purged, grants, source: source.clone() })
             })
             .collect()
     }
@@ -78,8 +81,9 @@ impl Engine {
 fn read_grants(drop_id: &DropId, fields: &mut Fields) -> Result<(DropTerms, Vec<GrantRecord>), EngineError> {
     let sku = fields.parse().map_err(EngineError::from)?;
     let unit_price = Money { amount_minor: fields.parse()?, currency: fields.parse()? };
+    let durability = fields.optional()?;
     let records = GrantRecord::decode_list(&fields.bytes()?)?;
-    Ok((DropTerms { id: drop_id.clone(), sku, unit_price }, records))
+    Ok((DropTerms { id: drop_id.clone(), sku, unit_price, durability }, records))
 }
 
 /// Reads the fields of `lua/lib/read_drop.lua`, in its order.
@@ -111,6 +115,7 @@ pub(crate) fn read_live_drop(
         // A tail that a restart lost may take the drop back, but not its version.
         version: Version(fields.parse()?).at_least(epoch),
         purged: fields.optional::<u8>()?.is_some(),
+        durability: fields.optional()?,
         as_of,
     })
 }

@@ -256,6 +256,11 @@ pub const CASES: &[Case] = {
             run: |s| Box::pin(async { s.h.engine.compensate_letter(&s.dead).await.map(|_| ()) }),
         },
         Case {
+            script: "log/take",
+            keys: &[Meta, Log],
+            run: |s| Box::pin(async { s.h.engine.read_new(s.h.shard, "new", 1).await.map(|_| ()) }),
+        },
+        Case {
             script: "log/forget_consumers",
             keys: &[Meta, Log],
             run: |s| Box::pin(async { s.h.engine.forget_consumers(s.h.shard, Duration::ZERO).await.map(|_| ()) }),

@@ -10,8 +10,23 @@ use crate::support::{Alone, Harness, Image, request};
 
 /// Commands that write. A script without one needs no case.
 const WRITES: &[&str] = &[
-    "DEL", "HDEL", "HINCRBY", "HSET", "SADD", "SREM", "UNLINK", "XACK", "XADD", "XCLAIM", "XDEL", "XGROUP", "XSETID",
-    "XTRIM", "ZADD", "ZREM",
+    "DEL",
+    "HDEL",
+    "HINCRBY",
+    "HSET",
+    "SADD",
+    "SREM",
+    "UNLINK",
+    "XACK",
+    "XADD",
+    "XCLAIM",
+    "XDEL",
+    "XGROUP",
+    "XREADGROUP",
+    "XSETID",
+    "XTRIM",
+    "ZADD",
+    "ZREM",
 ];
 
 pub async fn every_script_that_writes_is_tried(Alone(h): Alone) {

@@ -165,7 +165,8 @@ pub async fn a_drop_opens_once(h: Harness) {
     let opened = h.engine.open_drop(&defined).await.expect("an answer");
     let Opening::Opened(live) = opened else { panic!("{opened:?}") };
     assert_eq!((live.total_units, live.available_units, live.phase()), (10, 10, Phase::Live));
-    assert_eq!(live.terms(), DropTerms { id: defined.id.clone(), sku: defined.sku.clone(), unit_price: defined.price });
+    let (id, sku) = (defined.id.clone(), defined.sku.clone());
+    assert_eq!(live.terms(), DropTerms { id, sku, unit_price: defined.price, durability: None });
     let drop = Arc::new(live.terms());
     h.buy(&drop, "a", "k", 2).await;
     defined.stock_units = 1_000;

@@ -89,7 +89,12 @@ impl Harness {
         let mut definition = definition(self.id(name));
         change(&mut definition);
         self.engine.open_drop(&definition).await.expect("the drop opens");
-        Arc::new(DropTerms { id: definition.id, sku: definition.sku, unit_price: definition.price })
+        Arc::new(DropTerms {
+            id: definition.id,
+            sku: definition.sku,
+            unit_price: definition.price,
+            durability: definition.durability,
+        })
     }
 
     pub async fn order(

@@ -34,5 +34,5 @@ pub fn grant_call(
 
 /// The packed results of a `decided` reply.
 pub fn results(mut fields: Vec<Value>) -> Bytes {
-    fields.swap_remove(3).convert().expect("bytes")
+    fields.swap_remove(4).convert().expect("bytes")
 }

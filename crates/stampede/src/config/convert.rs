@@ -23,6 +23,8 @@ impl Config {
             queue_max_orders: size(self.queue_max_orders),
             log_bound: LogBound { orders: self.log_max_orders, bytes: self.log_max_bytes },
             dead_letters_max: self.dead_letters_max,
+            durability: self.durability,
+            durability_wait: ms(self.durability_wait_ms),
         }
     }
 

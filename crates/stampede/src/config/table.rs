@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use secrecy::SecretString;
 use serde::Deserialize;
 use stampede_api::{SignIn, TokenKey, TrustedIssuer};
+use stampede_domain::Durability;
 
 /// One setting, as pages and messages show it.
 #[derive(Clone, Debug)]
@@ -71,6 +72,7 @@ setting_types! {
     SocketAddr: Text;
     String: Text;
     SignIn: Text;
+    Durability: Text;
     LogFormat: Text;
     u64: Number;
     bool: Flag;
@@ -209,6 +211,10 @@ settings! {
         log_max_bytes: u64 = 268_435_456 in 1_048_576..=1_099_511_627_776;
         /// The most dead letters of one shard; at it, entries with facts that the archive refuses stay in the log.
         dead_letters_max: u64 = 10_000 in 1..=1_000_000;
+        /// What an answer waits for, unless its drop says else: `memory`, `fsync` (Redis's disk) or `replica` (all of them).
+        durability: Durability = "memory";
+        /// How long it may wait for that before its outcome counts as unknown; shorter than request_timeout_ms.
+        durability_wait_ms: u64 = 3_000 in 10..=HOUR_MS;
     }
     "Workers" {
         /// Log entries that the persister takes from one shard at a time.

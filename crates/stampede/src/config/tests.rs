@@ -151,8 +151,16 @@ fn settings_that_contradict_each_other_are_refused_together() {
         ("STAMPEDE_LOG", "=="),
     ];
     let message = problem(&variables);
-    let named =
-        ["request_timeout_ms", "shards is 5000", "admin_listen", "group_max_orders", "32", "redis_url", "log is"];
+    let named = [
+        "request_timeout_ms",
+        "durability_wait_ms",
+        "shards is 5000",
+        "admin_listen",
+        "group_max_orders",
+        "32",
+        "redis_url",
+        "log is",
+    ];
     for part in named {
         assert!(message.contains(part), "{part}: {message}");
     }

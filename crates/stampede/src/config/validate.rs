@@ -62,6 +62,8 @@ fn contradictions(config: &Config) -> Vec<String> {
     longer(request, command, true, "a request waits for a command, and must have time left to answer");
     let body = ("body_read_timeout_ms", config.body_read_timeout_ms);
     longer(request, body, true, "a slow client would not be told what is wrong");
+    let durability = ("durability_wait_ms", config.durability_wait_ms);
+    longer(request, durability, true, "a request that waits for durability must have time left to say how it went");
     let deadline = ("call_deadline_ms", config.call_deadline_ms);
     longer(deadline, command, false, "a slow call would be refused while it is still awaited");
     let grace = ("shutdown_grace_ms", config.shutdown_grace_ms);

@@ -266,7 +266,8 @@ pub async fn open_drop(engine: &Engine, archive: &dyn Archive, definition: DropD
     stampede_archive::open_once(archive, &record, || engine.open_drop(&definition)).await.expect("opened");
     let record = archive.drop_record(&definition.id).await.expect("readable").expect("defined");
     assert_eq!(record.stage, DropStage::Opened);
-    Arc::new(DropTerms { id: definition.id, sku: definition.sku, unit_price: definition.price })
+    let DropDefinition { id, sku, price: unit_price, durability, .. } = definition;
+    Arc::new(DropTerms { id, sku, unit_price, durability })
 }
 
 pub async fn drop_now(engine: &Engine, id: &DropId) -> LiveDrop {

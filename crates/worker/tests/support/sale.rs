@@ -62,7 +62,8 @@ impl Sale {
         let engine = connect(url, &deployment).await;
         let drop_id = id_in(&deployment, Shard::new(0).expect("in range"));
         let terms = definition(drop_id.as_str(), stock, 1);
-        let drop = DropTerms { id: terms.id.clone(), sku: terms.sku.clone(), unit_price: terms.price };
+        let (id, sku) = (terms.id.clone(), terms.sku.clone());
+        let drop = DropTerms { id, sku, unit_price: terms.price, durability: terms.durability };
         let mut sale = Self { engine, archive, drop: Arc::new(drop), deployment, settings, workers: Vec::new(), dir };
         sale.start_workers(url).await;
         sale.until("all shards are set up", async |sale| sale.is_whole().await).await;
