@@ -5,6 +5,7 @@
 #[cfg(feature = "app")]
 mod app;
 mod cluster;
+pub mod history;
 mod mongo;
 mod port;
 mod process;
