@@ -12,6 +12,7 @@ mod process;
 mod proxy;
 mod redis;
 mod resp;
+mod rewrite;
 
 #[cfg(feature = "app")]
 pub use app::{Answer, AppOptions, Caller, TestApp};

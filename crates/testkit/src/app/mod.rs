@@ -1,7 +1,7 @@
 //! A whole service in one process: Redis, archive, API and workers, and a client with one method per request.
 
 mod answer;
-mod invariants;
+pub(crate) mod invariants;
 mod requests;
 
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{MongoServer, Redis, RedisCluster, RedisOptions};
+use crate::{MongoServer, Proxy, Redis, RedisCluster, RedisOptions};
 
 pub use answer::Answer;
 pub use requests::Caller;
@@ -36,6 +36,9 @@ pub struct AppOptions {
     pub workers: bool,
     /// How many shards.
     pub shards: u16,
+    /// Texts in what is sent to a single Redis, such as the text of a script, and what of the same length takes their
+    /// place: for a test that must see what a broken script does.
+    pub rewrites: Vec<(String, String)>,
     /// What the API is told; tokens and origins are filled in.
     pub api: ApiSettings,
     /// What the engine is told; the address is filled in.
@@ -51,7 +54,8 @@ impl Default for AppOptions {
             sku_refresh: Duration::from_millis(200),
             ..ApiSettings::default()
         };
-        Self { cluster: false, mongodb: false, workers: true, shards: 2, api, engine: EngineSettings::default() }
+        let (engine, rewrites) = (EngineSettings::default(), Vec::new());
+        Self { cluster: false, mongodb: false, workers: true, shards: 2, rewrites, api, engine }
     }
 }
 
@@ -74,6 +78,7 @@ pub struct TestApp {
     client: reqwest::Client,
     state: ApiState,
     hot_state: HotState,
+    _proxy: Option<Proxy>,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     _dir: TempDir,
@@ -96,7 +101,9 @@ impl TestApp {
         let shards = ShardCount::try_from(options.shards).expect("a number of shards");
         let proposed = Deployment { id: "test".to_owned(), shards };
         let deployment = archive.deployment(&proposed).await.expect("the deployment is created");
-        let settings = EngineSettings { redis_url: hot_state.url(), ..options.engine };
+        let proxy = hot_state.rewriting(&options.rewrites).await;
+        let redis_url = proxy.as_ref().map_or_else(|| hot_state.url(), Proxy::url);
+        let settings = EngineSettings { redis_url, ..options.engine };
         let engine = Engine::connect(settings, deployment).await.expect("the engine connects");
         let mut watchman = Watchman::new(engine.clone(), Arc::clone(&archive), WorkerSettings::default());
         watchman.step().await.expect("the shards are set up");
@@ -116,7 +123,7 @@ impl TestApp {
             tasks.push(stampede_worker::spawn(engine.clone(), Arc::clone(&archive), workers, shutdown.clone()));
         }
         let client = reqwest::Client::builder().build().expect("a client");
-        Self { engine, archive, origin, tokens, client, state, hot_state, shutdown, tasks, _dir: dir }
+        Self { engine, archive, origin, tokens, client, state, hot_state, _proxy: proxy, shutdown, tasks, _dir: dir }
     }
 
     /// The single Redis under the service.
@@ -177,6 +184,17 @@ impl HotState {
             Self::Single(redis) => redis.url(),
             Self::Cluster(cluster) => cluster.url(),
         }
+    }
+
+    /// A proxy that replaces these texts; none if there are none.
+    async fn rewriting(&self, texts: &[(String, String)]) -> Option<Proxy> {
+        if texts.is_empty() {
+            return None;
+        }
+        let Self::Single(redis) = self else { panic!("only what is sent to a single Redis can be rewritten") };
+        let proxy = Proxy::start(redis.port()).await;
+        proxy.rewrite(texts);
+        Some(proxy)
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod check;
 mod exhaustive;
+#[cfg(feature = "app")]
+mod http;
 mod index;
 mod model;
 mod record;
