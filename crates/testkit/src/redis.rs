@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -25,12 +26,35 @@ pub struct RedisOptions {
     pub extra: Vec<(String, String)>,
     /// Where the server keeps its files; `None`: a directory of its own that goes with it.
     pub dir: Option<PathBuf>,
+    /// The port of the primary whose replica this server is from its start on; `None`: it is a primary itself.
+    pub replica_of: Option<u16>,
+}
+
+impl RedisOptions {
+    /// These options with further lines of the configuration file before those that are there, which win over them.
+    pub(crate) fn with_defaults(self, defaults: &[(&str, &str)]) -> Self {
+        let mut extra: Vec<_> =
+            defaults.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        extra.extend(self.extra);
+        Self { extra, ..self }
+    }
+}
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A server that keeps data.
+    Data,
+    /// A sentinel, which watches servers.
+    Sentinel,
 }
 
 /// A `redis-server` on a loopback port of its own. It ends when it is dropped, and when the test process ends.
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
+    role: Role,
+    frozen: AtomicBool,
     // Declared before the directory: the process ends before its files go.
     server: Server,
     dir: PathBuf,
@@ -48,6 +72,10 @@ impl Redis {
     /// # Panics
     /// When there is no `redis-server`, or it does not start; the message ends with the server's own log.
     pub async fn start_with(options: RedisOptions) -> Redis {
+        Self::start_as(Role::Data, options).await
+    }
+
+    pub(crate) async fn start_as(role: Role, options: RedisOptions) -> Redis {
         assert!(
             process::is_on_path("redis-server"),
             "redis-server was not found. Install it: apt-get install redis-server (Debian, Ubuntu), \
@@ -63,7 +91,8 @@ impl Redis {
         };
         fs::create_dir_all(&dir).expect("the directory of Redis");
 
-        let mut redis = Redis { port: 0, server: Server(None), dir, _temp: temp };
+        let frozen = AtomicBool::new(false);
+        let mut redis = Redis { port: 0, role, frozen, server: Server(None), dir, _temp: temp };
         for attempt in 1..=PORT_ATTEMPTS {
             redis.port = free_port();
             fs::write(redis.config_file(), redis.config(&options)).expect("Redis's configuration is written");
@@ -96,15 +125,22 @@ impl Redis {
         self.server.0.is_some()
     }
 
+    /// Whether the process runs and is not frozen.
+    pub fn is_awake(&self) -> bool {
+        self.is_running() && !self.frozen.load(Ordering::Relaxed)
+    }
+
     /// Kills the server as a crash does, and waits until it is gone. Nothing happens when it is gone already.
     pub async fn kill(&mut self) {
         self.server.kill();
+        self.frozen.store(false, Ordering::Relaxed);
     }
 
     /// Stops the server in good order: what it has appended reaches the disk.
     pub async fn stop(&mut self) {
         let Some(mut child) = self.server.0.take() else { return };
         process::signal(&child, "CONT");
+        self.frozen.store(false, Ordering::Relaxed);
         process::signal(&child, "TERM");
         let status = process::wait_for_exit(&mut child, STOP_LIMIT).await.expect("the state of a child process");
         if status.is_none() {
@@ -127,11 +163,13 @@ impl Redis {
         let child = self.child();
         process::signal(child, "STOP");
         process::wait_until_stopped(child);
+        self.frozen.store(true, Ordering::Relaxed);
     }
 
     /// Lets a frozen process go on: it executes what was sent to it meanwhile.
     pub fn thaw(&self) {
         process::signal(self.child(), "CONT");
+        self.frozen.store(false, Ordering::Relaxed);
     }
 
     /// Copies the data of a stopped server into `path`.
@@ -176,12 +214,17 @@ impl Redis {
             "protected-mode no".into(),
             "daemonize no".into(),
             format!("dir \"{}\"", self.dir.display()),
-            "save \"\"".into(),
-            "enable-debug-command local".into(),
         ];
+        if self.role == Role::Data {
+            lines.push("save \"\"".into());
+            lines.push("enable-debug-command local".into());
+        }
         if let Some(fsync) = options.append_fsync {
             lines.push("appendonly yes".into());
             lines.push(format!("appendfsync {fsync}"));
+        }
+        if let Some(port) = options.replica_of {
+            lines.push(format!("replicaof 127.0.0.1 {port}"));
         }
         lines.extend(options.extra.iter().map(|(name, value)| format!("{name} {value}")));
         lines.push(String::new());
@@ -200,12 +243,11 @@ impl Redis {
         let log = File::options().create(true).append(true).open(self.log_file())?;
         let log_before = log.metadata()?.len();
         let mut command = process::bound_command("redis-server");
-        command
-            .arg(self.config_file())
-            .current_dir(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        command.arg(self.config_file());
+        if self.role == Role::Sentinel {
+            command.arg("--sentinel");
+        }
+        command.current_dir(&self.dir).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.server.0 = Some(process::spawn(command)?);
 
         let deadline = Instant::now() + START_LIMIT;
@@ -252,7 +294,7 @@ impl Redis {
         panic!("redis-server on port {}: {error}{}", self.port, self.log_tail());
     }
 
-    fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let log = fs::read(self.log_file()).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fred::prelude::*;
-use stampede_testkit::{Proxy, Redis, RedisCluster, RedisOptions};
+use stampede_testkit::{Proxy, Redis, RedisCluster, RedisOptions, Sentinels};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -167,6 +167,126 @@ async fn a_killed_node_joins_its_cluster_again() {
     cluster.nodes_mut()[holder].restart().await;
     cluster.wait_until_ready().await;
     assert_eq!(cluster.nodes_mut()[holder].cli(&["GET", "key"]), "value");
+}
+
+#[tokio::test]
+async fn a_replica_follows_and_can_lead() {
+    let first = Redis::start_with(always()).await;
+    let options = RedisOptions { replica_of: Some(first.port()), ..always() };
+    let second = Redis::start_with(options).await;
+    first.cli(&["SET", "key", "old"]);
+    second.wait_until_level_with(&first).await;
+    assert_eq!(second.cli(&["GET", "key"]), "old");
+    assert!(first.is_primary() && !second.is_primary());
+
+    second.lead();
+    second.cli(&["SET", "key", "new"]);
+    first.follow(&second);
+    first.wait_until_level_with(&second).await;
+    assert_eq!(first.cli(&["GET", "key"]), "new");
+    assert!(second.is_primary() && !first.is_primary());
+}
+
+#[tokio::test]
+async fn a_clusters_replica_takes_over_and_the_old_primary_follows_it() {
+    let mut cluster = RedisCluster::start_with_replicas(3, 1, RedisOptions::default()).await;
+    let old = cluster.node_of("key");
+    cluster.nodes()[old].cli(&["SET", "key", "value"]);
+    assert_eq!(cluster.nodes()[old].cli(&["WAIT", "1", "10000"]), "1");
+    cluster.nodes_mut()[old].kill().await;
+    assert_eq!(cluster.primary_of("key"), None);
+    cluster.wait_until_healed().await;
+    let new = cluster.node_of("key");
+    assert_eq!(new, 3 + old, "the replica of that master");
+    assert_eq!(cluster.nodes()[new].cli(&["GET", "key"]), "value");
+
+    cluster.nodes_mut()[old].restart().await;
+    cluster.wait_until_healed().await;
+    assert_eq!(cluster.node_of("key"), new);
+    assert!(!cluster.nodes()[old].is_primary());
+}
+
+#[tokio::test]
+async fn a_frozen_primary_is_replaced_and_gives_way_when_it_thaws() {
+    let cluster = RedisCluster::start_with_replicas(3, 1, RedisOptions::default()).await;
+    let old = cluster.node_of("key");
+    cluster.nodes()[old].freeze();
+    cluster.wait_until_healed().await;
+    let new = cluster.node_of("key");
+    assert_ne!(new, old);
+    cluster.nodes()[old].thaw();
+    cluster.wait_until_healed().await;
+    assert_eq!(cluster.node_of("key"), new);
+}
+
+#[tokio::test]
+async fn a_slot_moves_step_by_step() {
+    let cluster = RedisCluster::start(2).await;
+    let from = cluster.node_of("{slot}");
+    let to = 1 - from;
+    let (source, target) = (&cluster.nodes()[from], &cluster.nodes()[to]);
+    source.cli(&["MSET", "{slot}a", "1", "{slot}b", "2"]);
+
+    let moving = cluster.begin_move("{slot}", to);
+    assert_eq!((moving.from(), moving.to()), (from, to));
+    moving.move_key(&cluster, "{slot}a");
+    assert_eq!(moving.keys(&cluster), ["{slot}b"]);
+    assert!(source.cli(&["GET", "{slot}a"]).starts_with("ASK "));
+    assert!(source.cli(&["MGET", "{slot}a", "{slot}b"]).starts_with("TRYAGAIN "));
+    moving.give_up(&cluster);
+    assert_eq!(source.cli(&["MGET", "{slot}a", "{slot}b"]), "\n2");
+    moving.bring_back(&cluster);
+    assert_eq!(source.cli(&["MGET", "{slot}a", "{slot}b"]), "1\n2");
+
+    cluster.move_slot("{slot}", to);
+    assert_eq!(cluster.node_of("{slot}"), to);
+    assert_eq!(target.cli(&["MGET", "{slot}a", "{slot}b"]), "1\n2");
+    assert!(source.cli(&["GET", "{slot}a"]).starts_with("MOVED "));
+    cluster.wait_until_ready().await;
+}
+
+#[tokio::test]
+async fn keys_that_are_not_brought_back_are_lost_to_their_slot() {
+    let cluster = RedisCluster::start(2).await;
+    let from = cluster.node_of("{slot}");
+    cluster.nodes()[from].cli(&["MSET", "{slot}a", "1", "{slot}b", "2"]);
+    let moving = cluster.begin_move("{slot}", 1 - from);
+    assert_eq!(moving.move_keys(&cluster, 1), 1);
+    moving.give_up(&cluster);
+    moving.leave_behind(&cluster);
+    assert_eq!(cluster.nodes()[from].cli(&["EXISTS", "{slot}a", "{slot}b"]), "1");
+    cluster.wait_until_ready().await;
+}
+
+#[tokio::test]
+async fn sentinels_replace_a_primary_on_demand() {
+    let sentinels = Sentinels::start(1).await;
+    let client = Client::new(Config::from_url(&sentinels.url()).expect("a URL of sentinels"), None, None, None);
+    client.init().await.expect("a connection to the primary");
+    let _: () = client.set("key", "value", None, None, false).await.expect("the key is set");
+    assert_eq!(sentinels.nodes()[0].cli(&["GET", "key"]), "value");
+    client.quit().await.expect("the client leaves");
+
+    assert_eq!(sentinels.fail_over().await, 1);
+    assert_eq!(sentinels.primary(), Some(1));
+    assert_eq!(sentinels.nodes()[1].cli(&["GET", "key"]), "value");
+    assert!(!sentinels.nodes()[0].is_primary());
+}
+
+#[tokio::test]
+async fn sentinels_replace_a_killed_primary_and_one_that_stands_still() {
+    let mut sentinels = Sentinels::start(1).await;
+    sentinels.nodes_mut()[0].kill().await;
+    assert_eq!(sentinels.wait_until_replaced(0).await, 1);
+    sentinels.nodes_mut()[0].restart().await;
+    sentinels.wait_until_healed().await;
+    assert!(!sentinels.nodes()[0].is_primary());
+
+    sentinels.nodes()[1].freeze();
+    assert_eq!(sentinels.wait_until_replaced(1).await, 0);
+    sentinels.nodes()[1].thaw();
+    sentinels.wait_until_healed().await;
+    assert!(!sentinels.nodes()[1].is_primary());
 }
 
 /// A connection through a proxy, and the server at its end.
