@@ -13,7 +13,8 @@ use stampede_testkit::history::{Answer, Ask, Operation, Recorder, SaleRules, Ver
 use stampede_testkit::{AppOptions, Caller, TestApp};
 
 const SHOPPERS: usize = 12;
-const RULES: SaleRules = SaleRules { units: 20, limit_per_user: 2, cancellable: true, cancellations_per_user: 1 };
+const RULES: SaleRules =
+    SaleRules { units: 20, limit_per_user: 2, cancellable: true, cancellations_per_user: 1, new_once: true };
 
 /// What is seen of a script in which `from` has become `to`.
 async fn broken(from: &str, to: &str) -> Verdict {

@@ -5,11 +5,14 @@
 
 #[cfg(feature = "app")]
 mod app;
+mod clock;
 mod cluster;
 pub mod history;
 mod mongo;
+mod own_mongo;
 mod port;
 mod process;
+mod program;
 mod proxy;
 mod redis;
 mod replication;
@@ -19,10 +22,13 @@ mod sentinels;
 mod slot_move;
 
 #[cfg(feature = "app")]
-pub use app::{Answer, AppOptions, Caller, TestApp};
+pub use app::{Answer, AppOptions, Caller, TestApp, assert_invariants};
+pub use clock::can_set_clock_back;
 pub use cluster::RedisCluster;
 pub use mongo::{MongoDatabase, MongoServer};
+pub use own_mongo::OwnMongo;
 pub use port::free_port;
+pub use program::Program;
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisOptions};
 pub use sentinels::Sentinels;

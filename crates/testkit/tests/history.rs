@@ -12,7 +12,8 @@ use stampede_testkit::history::{
     Answer, Ask, Event, Model, Operation, SaleRules, Verdict, Violation, check, is_linearizable,
 };
 
-const RULES: SaleRules = SaleRules { units: 3, limit_per_user: 2, cancellable: true, cancellations_per_user: 1 };
+const RULES: SaleRules =
+    SaleRules { units: 3, limit_per_user: 2, cancellable: true, cancellations_per_user: 1, new_once: true };
 
 fn user(name: &str) -> UserId {
     name.parse().expect("a user id")
@@ -168,6 +169,9 @@ fn an_order_is_told_as_new_once() {
     let list = |first| [(1, 2, order("a", "k", 1), first), (3, 4, order("a", "k", 1), new(1))];
     both(&events, &list(new(1)), false);
     both(&events, &list(Answer::Unknown), true);
+    let lenient = SaleRules { new_once: false, ..RULES };
+    assert!(check(&lenient, &events, &operations(&list(new(1)))).is_right());
+    assert!(is_linearizable(&lenient, &operations(&list(new(1)))));
 }
 
 #[test]
@@ -231,6 +235,33 @@ fn restocks_and_pauses_are_part_of_the_sale() {
     both(&events, &list(Answer::Insufficient { available: 1 }), false);
 }
 
+#[test]
+fn it_is_not_guessed_which_request_paused_a_drop() {
+    let turned = |to| Event::Turned { to };
+    let (paused, open) = (turned(DropState::Paused), turned(DropState::Open));
+    let events = [paused.clone(), open.clone(), paused, open];
+    let list = [
+        (1, 2, Ask::Pause, Answer::Unknown),
+        (3, 4, Ask::Pause, Answer::Unknown),
+        (5, 6, Ask::Pause, Answer::Done),
+        (7, 8, Ask::Resume, Answer::Unknown),
+        (9, 10, Ask::Resume, Answer::Done),
+        (11, 12, Ask::Pause, Answer::Done),
+        (13, 14, order("a", "k", 1), Answer::NotActive { state: DropState::Paused }),
+        (15, 16, Ask::Resume, Answer::Done),
+    ];
+    both(&events, &list, true);
+    // The first request comes late, after its repetition.
+    let late = [
+        (1, 2, Ask::Pause, Answer::Unknown),
+        (3, 4, Ask::Pause, Answer::Done),
+        (5, 6, Ask::Resume, Answer::Done),
+        (7, 8, order("a", "k", 1), Answer::NotActive { state: DropState::Paused }),
+    ];
+    both(&events[..3], &late, true);
+    both(&events[..3], &late[1..], false);
+}
+
 /// One operation to be, as drawn: who asks what, how long around its moment, and what becomes of the answer.
 #[derive(Clone, Debug)]
 struct Draft {
@@ -265,12 +296,15 @@ fn lie() -> impl Strategy<Value = Lie> {
 }
 
 fn rules() -> impl Strategy<Value = SaleRules> {
-    (0u64..4, 1u64..4, any::<bool>(), 0u64..2).prop_map(|(units, limit_per_user, cancellable, most)| SaleRules {
-        units,
-        limit_per_user,
-        cancellable,
-        cancellations_per_user: most,
-    })
+    (0u64..4, 1u64..4, any::<bool>(), 0u64..2, any::<bool>()).prop_map(
+        |(units, limit_per_user, cancellable, cancellations_per_user, new_once)| SaleRules {
+            units,
+            limit_per_user,
+            cancellable,
+            cancellations_per_user,
+            new_once,
+        },
+    )
 }
 
 impl Draft {

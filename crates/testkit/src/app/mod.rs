@@ -1,7 +1,7 @@
 //! A whole service in one process: Redis, archive, API and workers, and a client with one method per request.
 
 mod answer;
-pub(crate) mod invariants;
+mod invariants;
 mod requests;
 
 use std::net::TcpListener;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{MongoServer, Proxy, Redis, RedisCluster, RedisOptions};
 
 pub use answer::Answer;
+pub use invariants::assert_all as assert_invariants;
 pub use requests::Caller;
 
 /// The secret with which a [`TestApp`] signs.

@@ -15,14 +15,16 @@ use super::{Answer, Ask, Event, Operation, SaleRules, Verdict, Violation};
 
 /// Whether every change of a drop was allowed and asked for, and every answer right at a moment within its time.
 ///
-/// `events` are the drop's changes in order, see [`super::witness`]. Requests that pause, resume or close a drop come from
-/// one operator at a time: of several that overlap, the one that is answered first is taken to have made the change.
+/// `events` are the drop's changes in order, see [`super::witness`]. Where several requests can have paused or resumed a
+/// drop, each such change is given all the time that any of them leaves it.
 pub fn check(rules: &SaleRules, events: &[Event], operations: &[Operation]) -> Verdict {
     let replay = Replay::of(rules, events);
     let mut check = Check { rules, replay, slots: events.len() + 1, violations: Vec::new() };
     let operations = check.without_lost(operations);
     let times = check.times(events, &operations);
-    check.told_once(&operations);
+    if rules.new_once {
+        check.told_once(&operations);
+    }
     check.place(&operations, &times);
 
     let told: HashSet<OrderId> = operations.iter().filter_map(|operation| told_order(operation)).collect();
@@ -54,6 +56,17 @@ enum Cause<'a> {
     Turn(DropState),
 }
 
+impl<'a> Cause<'a> {
+    fn of(event: &'a Event) -> Self {
+        match event {
+            Event::Granted { user, key, units, .. } => Self::Order(user, *key, *units),
+            Event::Cancelled { order, by } => Self::Cancel(*order, *by == CancelledBy::Shopper),
+            Event::Restocked { key, units } => Self::Restock(*key, *units),
+            Event::Turned { to } => Self::Turn(*to),
+        }
+    }
+}
+
 impl<'a> Check<'a> {
     /// The operations without those that tell of an order which is not there: each order is reported once.
     fn without_lost<'b>(&mut self, operations: &'b [Operation]) -> Vec<&'b Operation> {
@@ -80,7 +93,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// From when to when each change can have taken place: not before it, and all before it, were asked for; and before
+    /// From when to when each change can have taken place: not before it, and all before it, were asked for; and not after
     /// those who asked for it, and for all behind it, were answered. Both ascend.
     fn times(&mut self, events: &'a [Event], operations: &[&Operation]) -> Vec<Times> {
         let mut asked: HashMap<Cause<'_>, Vec<Times>> = HashMap::new();
@@ -92,26 +105,28 @@ impl<'a> Check<'a> {
                 asked.entry(cause).or_default().push((operation.called_ns, until));
             }
         }
-        let mut at_least = 0;
+        let mut made: HashMap<Cause<'_>, usize> = HashMap::new();
         let mut times = Vec::with_capacity(events.len());
+        let mut at_least = 0;
         for (change, event) in (1..).zip(events) {
-            let cause = match event {
-                Event::Granted { user, key, units, .. } => Cause::Order(user, *key, *units),
-                Event::Cancelled { order, by } => Cause::Cancel(*order, *by == CancelledBy::Shopper),
-                Event::Restocked { key, units } => Cause::Restock(*key, *units),
-                Event::Turned { to } => Cause::Turn(*to),
-            };
-            let made_by = asked.get_mut(&cause).and_then(|asked| take_first(asked, at_least));
-            if made_by.is_none() {
+            let cause = Cause::of(event);
+            let asked = asked.get(&cause).map_or(&[][..], Vec::as_slice);
+            let in_time = asked.iter().filter(|(_, until)| *until >= at_least);
+            let first = in_time.map(|(called_ns, _)| *called_ns).min();
+            let made = made.entry(cause).or_default();
+            *made += 1;
+            // Each request makes one change.
+            if first.is_none() || *made > asked.len() {
                 self.violations.push(Violation::Unasked { change, event: Box::new(event.clone()) });
             }
-            let (called_ns, until) = made_by.unwrap_or((0, u64::MAX));
-            at_least = at_least.max(called_ns);
-            times.push((at_least, until));
+            at_least = at_least.max(first.unwrap_or_default());
+            times.push((at_least, u64::MAX));
         }
         let mut at_most = u64::MAX;
-        for (_, until) in times.iter_mut().rev() {
-            at_most = at_most.min(*until);
+        for (event, (_, until)) in events.iter().zip(&mut times).rev() {
+            let asked = asked.get(&Cause::of(event)).map_or(&[][..], Vec::as_slice);
+            let in_time = asked.iter().filter(|(called_ns, _)| *called_ns <= at_most);
+            at_most = at_most.min(in_time.map(|(_, until)| *until).max().unwrap_or(u64::MAX));
             *until = at_most;
         }
         times
@@ -301,14 +316,6 @@ impl<'a> Check<'a> {
     fn life_of_key(&self, user: &UserId, key: KeyDigest) -> Option<&super::replay::Life<'a>> {
         self.replay.orders.get(self.replay.keys.get(&(user, key))?)
     }
-}
-
-/// Takes the request that can make a change first, at or after `at_least`. Each makes one change. Of those that were sent before, the one that cannot wait longest goes first.
-fn take_first(asked: &mut Vec<Times>, at_least: u64) -> Option<Times> {
-    let urgency = |(called_ns, until): Times| (called_ns.max(at_least), until);
-    let in_time = asked.iter().enumerate().filter(|(_, (_, until))| *until >= at_least);
-    let (first, _) = in_time.min_by_key(|(_, times)| urgency(**times))?;
-    Some(asked.swap_remove(first))
 }
 
 /// The order that an answer tells of.

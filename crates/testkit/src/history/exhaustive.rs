@@ -86,7 +86,7 @@ impl Search<'_> {
                 Answer::Confirmed { order, replayed: false, status: OrderStatus::Confirmed },
                 Some(Answer::Confirmed { order: found, replayed: true, status: OrderStatus::Confirmed }),
             ) => {
-                if order != found || !unclaimed.remove(order) {
+                if order != found || (!unclaimed.remove(order) && self.rules.new_once) {
                     return false;
                 }
             }

@@ -36,6 +36,9 @@ pub struct SaleRules {
     pub cancellable: bool,
     /// How many orders one shopper may cancel.
     pub cancellations_per_user: u64,
+    /// Whether one answer at most may say of an order that it is new. An API whose own call was lost cannot always tell
+    /// what that call granted from what was granted before.
+    pub new_once: bool,
 }
 
 /// What a client asked of one drop.
