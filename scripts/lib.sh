@@ -17,7 +17,7 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # need THING…: makes sure that things are there; installs those that are not, and says so before it does.
-# The things are: compiler curl git rust rust-tools redis java maven
+# The things are: compiler curl git rust rust-tools redis java maven faketime
 need() {
   local thing missing=""
   for thing in "$@"; do
@@ -40,6 +40,7 @@ describe() {
     redis) say "Redis 7.0 or newer (redis-server)" ;;
     java) say "a JDK, version 17 or newer (java, javac)" ;;
     maven) say "Maven (mvn)" ;;
+    faketime) say "libfaketime (faketime), to set a server's clock back" ;;
     *) say "$1" ;;
   esac
 }
@@ -137,6 +138,7 @@ packages_of() {
       ;;
     dnf:java) say java-devel ;;
     brew:java) say openjdk@17 ;;
+    dnf:faketime) say libfaketime ;;
     apt-get:rust-tools) say "rustfmt rust-clippy" ;;
     dnf:rust-tools) say "rustfmt clippy" ;;
     brew:compiler | *:rust | *:rust-tools) ;;
