@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -37,7 +38,7 @@ use shop::Shop;
 use site::Site;
 
 /// How long a sale goes on with faults, in a bounded run and in a long one.
-const SHORT_ROUND: Duration = Duration::from_secs(14);
+const SHORT_ROUND: Duration = Duration::from_secs(20);
 const LONG_ROUND: Duration = Duration::from_secs(30);
 
 /// Rounds that a site serves in a long run before a new one takes its place.
@@ -73,10 +74,19 @@ fn main() -> ExitCode {
         tokio::select! {
             clean = run(options) => clean,
             // Everything that was started ends with what holds it.
-            _ = tokio::signal::ctrl_c() => false,
+            () = told_to_stop() => false,
         }
     });
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Ends when somebody wants the run to.
+async fn told_to_stop() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be listened to");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 /// All sites of a run; whether nothing was found.
@@ -114,13 +124,16 @@ async fn run(options: Options) -> bool {
     if let Some(kept) = kept {
         println!("logs and evidence are kept in {}", kept.display());
     }
-    counts.is_clean()
+    if counts.rounds == 0 {
+        println!("not a single round was finished");
+    }
+    counts.is_clean() && counts.rounds > 0
 }
 
 /// Whether a scenario can be had here; says why not.
 fn is_possible(scenario: Scenario, report: &Report) -> bool {
     let why_not = match scenario {
-        Scenario::Cluster if !site::knows_durability() => {
+        Scenario::Cluster if !site::knows(site::DURABILITY) => {
             "the cluster is left out: this binary does not wait for replicas, so a failover may lose orders"
         }
         Scenario::Mongodb if !stampede_testkit::OwnMongo::can_start() => {

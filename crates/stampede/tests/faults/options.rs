@@ -54,8 +54,8 @@ pub fn read(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
             "--list" => return Ok(Wanted::List),
             "--minutes" => {
                 let minutes: f64 = number(&argument, &value()?)?;
-                if !(0.0..=10_000.0).contains(&minutes) {
-                    return Err("--minutes is from 0 to 10000".to_owned());
+                if !(0.1..=10_000.0).contains(&minutes) {
+                    return Err("--minutes is from 0.1 to 10000".to_owned());
                 }
                 options.lasts = Some(Duration::from_secs_f64(minutes * 60.0));
             }

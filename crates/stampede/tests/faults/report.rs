@@ -62,7 +62,7 @@ impl Report {
 }
 
 impl Counts {
-    /// Whether nothing was found.
+    /// Whether nothing was found so far.
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty() && (self.lost, self.doubled, self.oversold) == (0, 0, 0)
     }

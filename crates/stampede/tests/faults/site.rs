@@ -164,18 +164,22 @@ fn settings(scenario: Scenario, rng: &mut StdRng) -> Vec<(String, String)> {
     .into_iter()
     .map(|(name, value)| (format!("STAMPEDE_{name}"), value))
     .collect();
-    if knows_durability() {
-        settings.push((DURABILITY.to_owned(), scenario.durability().to_owned()));
+    let wait_ms = rng.random_range(300..1_500).to_string();
+    for (name, value) in [(DURABILITY, scenario.durability()), (DURABILITY_WAIT, &wait_ms)] {
+        if knows(name) {
+            settings.push((name.to_owned(), value.to_owned()));
+        }
     }
     settings
 }
 
-const DURABILITY: &str = "STAMPEDE_DURABILITY";
+pub const DURABILITY: &str = "STAMPEDE_DURABILITY";
+const DURABILITY_WAIT: &str = "STAMPEDE_DURABILITY_WAIT_MS";
 
-/// Whether the binary has the setting.
-pub fn knows_durability() -> bool {
+/// Whether the binary has a setting.
+pub fn knows(variable: &str) -> bool {
     let (_, example, _) = run(&mut stampede(&["config", "--example"]));
-    example.contains(DURABILITY)
+    example.contains(&format!("{variable}="))
 }
 
 /// Runs one of the binary's commands to its end.
