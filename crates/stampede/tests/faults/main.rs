@@ -93,7 +93,9 @@ async fn told_to_stop() {
 async fn run(options: Options) -> bool {
     let report = Arc::new(Report::default());
     let folder = tempfile::Builder::new().prefix("stampede-faults-").tempdir().expect("a folder for logs and evidence");
-    println!("seed {}; logs and evidence are in {}", options.seed, folder.path().display());
+    // It is removed when nothing was found; a run that is ended from outside leaves it.
+    let folder = folder.keep();
+    println!("seed {}; logs and evidence are in {}", options.seed, folder.display());
     let scenarios: Vec<Scenario> =
         options.scenarios.iter().copied().filter(|scenario| is_possible(*scenario, &report)).collect();
     let over = options.lasts.map(|lasts| Instant::now() + lasts);
@@ -103,7 +105,7 @@ async fn run(options: Options) -> bool {
             break;
         }
         let seed = options.seed.wrapping_add(sites as u64);
-        let dir = folder.path().join(format!("{}-{seed}", scenario.name()));
+        let dir = folder.join(format!("{}-{seed}", scenario.name()));
         println!("\n{} with seed {seed}", scenario.name());
         // A task of its own, so that the evidence is kept if it panics.
         let site = tokio::spawn(run_site(options.clone(), *scenario, seed, dir.clone(), Arc::clone(&report), over));
@@ -120,9 +122,10 @@ async fn run(options: Options) -> bool {
     }
     let counts = report.counts().clone();
     counts.print(options.seed);
-    let kept: Option<PathBuf> = (options.keep || !counts.is_clean()).then(|| folder.keep());
-    if let Some(kept) = kept {
-        println!("logs and evidence are kept in {}", kept.display());
+    if options.keep || !counts.is_clean() {
+        println!("logs and evidence are kept in {}", folder.display());
+    } else {
+        let _ = std::fs::remove_dir_all(&folder);
     }
     if counts.rounds == 0 {
         println!("not a single round was finished");
