@@ -17,7 +17,7 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # need THING…: makes sure that things are there; installs those that are not, and says so before it does.
-# The things are: compiler curl git rust rust-tools redis java maven python
+# The things are: compiler curl git rust rust-tools redis java maven python faketime
 need() {
   local thing missing=""
   for thing in "$@"; do
@@ -41,6 +41,7 @@ describe() {
     java) say "a JDK, version 17 or newer (java, javac)" ;;
     maven) say "Maven (mvn)" ;;
     python) say "Python 3.10 or newer, with venv (python3 -m venv)" ;;
+    faketime) say "libfaketime (faketime), to set a server's clock back" ;;
     *) say "$1" ;;
   esac
 }
@@ -146,6 +147,7 @@ packages_of() {
     apt-get:python) say "python3 python3-venv" ;;
     dnf:python) say python3 ;;
     brew:python) say python3 ;;
+    dnf:faketime) say libfaketime ;;
     apt-get:rust-tools) say "rustfmt rust-clippy" ;;
     dnf:rust-tools) say "rustfmt clippy" ;;
     brew:compiler | *:rust | *:rust-tools) ;;

@@ -5,27 +5,35 @@
 
 #[cfg(feature = "app")]
 mod app;
+mod clock;
 mod cluster;
 #[cfg(feature = "app")]
 mod fill;
+pub mod history;
 mod mongo;
+mod own_mongo;
 mod port;
 mod process;
+mod program;
 mod proxy;
 mod redis;
 mod replication;
 mod resp;
+mod rewrite;
 mod sentinels;
 mod slot_move;
 mod sqlite;
 
 #[cfg(feature = "app")]
-pub use app::{Answer, AppOptions, Caller, TestApp};
+pub use app::{Answer, AppOptions, Caller, TestApp, assert_invariants};
+pub use clock::can_set_clock_back;
 pub use cluster::RedisCluster;
 #[cfg(feature = "app")]
 pub use fill::fill_archive;
 pub use mongo::{MongoDatabase, MongoServer};
+pub use own_mongo::OwnMongo;
 pub use port::free_port;
+pub use program::Program;
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisOptions};
 pub use sentinels::Sentinels;

@@ -15,7 +15,7 @@ use crate::free_port;
 use crate::process::{is_on_path, spawn};
 
 /// How long a server may take to answer: the first start of mongo-java-server fetches it with Maven.
-const START_LIMIT: Duration = Duration::from_secs(180);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// What the address of a server on this machine begins with.
 const HERE: &str = "mongodb://127.0.0.1:";
@@ -187,7 +187,7 @@ fn split_url(url: &str) -> (String, String) {
 }
 
 /// Whether a server answers a `ping`: an open port is not enough while it starts.
-fn ping(port: u16) -> io::Result<()> {
+pub(crate) fn ping(port: u16) -> io::Result<()> {
     const OP_MSG: i32 = 2013;
     const PING: &[u8] = b"\x1e\0\0\0\x10ping\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0";
     let wait = Duration::from_secs(2);

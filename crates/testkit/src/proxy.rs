@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::port::stop_listening;
+use crate::rewrite::Rewriter;
 
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Chunks of one direction of one connection that may be under way; the sender waits beyond it.
@@ -41,6 +42,8 @@ struct Shared {
     connections: Mutex<Connections>,
     to_server: Direction,
     to_client: Direction,
+    /// What is replaced in what clients send.
+    rewrites: Mutex<Vec<(String, String)>>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +82,7 @@ impl Proxy {
             connections: Mutex::default(),
             to_server: Direction::open(),
             to_client: Direction::open(),
+            rewrites: Mutex::default(),
         });
         let acceptor = tokio::spawn(accept(Arc::clone(&shared)));
         Proxy { port, shared, acceptor, runtime: Handle::current() }
@@ -156,6 +160,11 @@ impl Proxy {
         self.hold_to_client(false);
     }
 
+    /// Replaces texts in what clients send by others of the same length, on connections that are made from now on.
+    pub fn rewrite(&self, texts: &[(String, String)]) {
+        *lock(&self.shared.rewrites) = texts.to_vec();
+    }
+
     /// How many connections go through the proxy now.
     pub fn connections(&self) -> usize {
         lock(&self.shared.connections).open.len()
@@ -216,12 +225,13 @@ fn relay(shared: &Arc<Shared>, client: TcpStream, server: TcpStream, cuts: u64) 
     }
     let id = connections.next_id;
     connections.next_id += 1;
+    let rewriter = Rewriter::new(&lock(&shared.rewrites));
     let pumps = tokio::spawn({
         let shared = Arc::clone(shared);
         async move {
             tokio::join!(
-                pump(from_client, to_server, &shared.to_server),
-                pump(from_server, to_client, &shared.to_client),
+                pump(from_client, to_server, &shared.to_server, rewriter),
+                pump(from_server, to_client, &shared.to_client, Rewriter::new(&[])),
             );
             lock(&shared.connections).open.remove(&id);
         }
@@ -232,13 +242,13 @@ fn relay(shared: &Arc<Shared>, client: TcpStream, server: TcpStream, cuts: u64) 
 }
 
 /// Moves bytes one way until their source ends, and then ends their target: the rest arrives first.
-async fn pump(mut source: OwnedReadHalf, mut target: OwnedWriteHalf, direction: &Direction) {
+async fn pump(mut source: OwnedReadHalf, mut target: OwnedWriteHalf, direction: &Direction, mut rewriter: Rewriter) {
     let (queue, mut due) = mpsc::channel::<(Instant, Vec<u8>)>(CHUNKS_UNDER_WAY);
     let read = async move {
         let mut buffer = vec![0; CHUNK_BYTES];
         while let Ok(length @ 1..) = source.read(&mut buffer).await {
             let at = Instant::now() + *direction.delay.borrow();
-            if queue.send((at, buffer[..length].to_vec())).await.is_err() {
+            if queue.send((at, rewriter.feed(&buffer[..length]))).await.is_err() {
                 return;
             }
         }

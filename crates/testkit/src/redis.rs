@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::{free_port, process, resp};
+use crate::{clock, free_port, process, resp};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -54,6 +54,7 @@ pub(crate) enum Role {
 pub struct Redis {
     port: u16,
     role: Role,
+    clock_back_s: u32,
     frozen: AtomicBool,
     // Declared before the directory: the process ends before its files go.
     server: Server,
@@ -92,7 +93,7 @@ impl Redis {
         fs::create_dir_all(&dir).expect("the directory of Redis");
 
         let frozen = AtomicBool::new(false);
-        let mut redis = Redis { port: 0, role, frozen, server: Server(None), dir, _temp: temp };
+        let mut redis = Redis { port: 0, role, clock_back_s: 0, frozen, server: Server(None), dir, _temp: temp };
         for attempt in 1..=PORT_ATTEMPTS {
             redis.port = free_port();
             fs::write(redis.config_file(), redis.config(&options)).expect("Redis's configuration is written");
@@ -172,6 +173,11 @@ impl Redis {
         self.frozen.store(false, Ordering::Relaxed);
     }
 
+    /// Sets the server's clock back, from its next start on; zero sets it right again.
+    pub fn set_clock_back(&mut self, seconds: u32) {
+        self.clock_back_s = seconds;
+    }
+
     /// Copies the data of a stopped server into `path`.
     pub fn copy_files_to(&self, path: impl AsRef<Path>) {
         self.assert_stopped("copy its files");
@@ -247,6 +253,7 @@ impl Redis {
         if self.role == Role::Sentinel {
             command.arg("--sentinel");
         }
+        clock::set_back(&mut command, self.clock_back_s);
         command.current_dir(&self.dir).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.server.0 = Some(process::spawn(command)?);
 

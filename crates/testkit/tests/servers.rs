@@ -468,3 +468,39 @@ async fn the_proxy_refuses_at_once_while_processes_are_being_started() {
         assert!(TcpStream::connect(("127.0.0.1", line.proxy.port())).await.is_ok());
     }
 }
+
+#[tokio::test]
+async fn the_proxy_replaces_texts_of_the_same_length() {
+    let mut line = Line::open().await;
+    line.proxy.rewrite(&[("SET k yes".to_owned(), "SET k no ".to_owned())]);
+    line.send("SET k yes").await;
+    assert_eq!(line.reply().await.as_deref(), Some("+OK"));
+    assert_eq!(line.redis.cli(&["GET", "k"]), "yes", "on new connections only");
+
+    line.stream = TcpStream::connect(("127.0.0.1", line.proxy.port())).await.expect("a new connection");
+    line.send("SET k yes").await;
+    assert_eq!(line.reply().await.as_deref(), Some("+OK"));
+    assert_eq!(line.redis.cli(&["GET", "k"]), "no");
+}
+
+#[tokio::test]
+async fn a_redis_comes_back_with_its_clock_set_back() {
+    if !stampede_testkit::can_set_clock_back() {
+        eprintln!("left out: libfaketime is not installed (the package faketime)");
+        return;
+    }
+    let seconds = |redis: &Redis| -> i64 {
+        redis.cli(&["TIME"]).lines().next().and_then(|line| line.parse().ok()).expect("a number of seconds")
+    };
+    let mut redis = Redis::start_with(always()).await;
+    redis.cli(&["SET", "key", "value"]);
+    let before = seconds(&redis);
+    redis.kill().await;
+    redis.set_clock_back(3_600);
+    redis.restart().await;
+    assert!(seconds(&redis) < before - 1_800);
+    assert_eq!(redis.cli(&["GET", "key"]), "value");
+    redis.set_clock_back(0);
+    redis.restart().await;
+    assert!(seconds(&redis) >= before);
+}

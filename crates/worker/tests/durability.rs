@@ -4,11 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use stampede_domain::{DropDefinition, Durability};
+use stampede_domain::Durability;
 use stampede_engine::{Decision, EngineError};
 use stampede_testkit::{Redis, RedisOptions};
 use stampede_worker::PersistError;
-use support::{Harness, definition};
+use support::Harness;
 
 /// Gives the harness's Redis a replica that must be there.
 async fn with_replica(harness: &Harness) -> Redis {

@@ -14,8 +14,11 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// Orders and users that one call reads.
 const AT_ONCE: usize = 500;
 
-/// Asserts all invariants, for every drop of the deployment.
-pub(super) async fn assert_all(engine: &Engine, archive: &dyn Archive) {
+/// Waits until the logs have drained, and asserts all invariants, for every drop of the deployment.
+///
+/// # Panics
+/// If one is broken, or a store does not answer.
+pub async fn assert_all(engine: &Engine, archive: &dyn Archive) {
     for shard in engine.shards() {
         wait_until_drained(engine, shard).await;
         assert_numbers_rise_by_one(archive, shard).await;

@@ -17,9 +17,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{MongoServer, Redis, RedisCluster, RedisOptions};
+use crate::{MongoServer, Proxy, Redis, RedisCluster, RedisOptions};
 
 pub use answer::Answer;
+pub use invariants::assert_all as assert_invariants;
 pub use requests::Caller;
 
 /// The secret with which a [`TestApp`] signs, by the key `test`.
@@ -38,6 +39,9 @@ pub struct AppOptions {
     pub shards: u16,
     /// The address of an archive to use instead.
     pub archive_url: Option<String>,
+    /// Texts in what is sent to a single Redis, such as the text of a script, and what of the same length takes their
+    /// place: for a test that must see what a broken script does.
+    pub rewrites: Vec<(String, String)>,
     /// What the API is told; its own key comes before these, and its own origin in place of these.
     pub api: ApiSettings,
     /// What the engine is told; the address is filled in.
@@ -59,6 +63,7 @@ impl Default for AppOptions {
             workers: true,
             shards: 2,
             archive_url: None,
+            rewrites: Vec::new(),
             api,
             engine: EngineSettings::default(),
         }
@@ -86,6 +91,7 @@ pub struct TestApp {
     client: reqwest::Client,
     state: ApiState,
     hot_state: HotState,
+    _proxy: Option<Proxy>,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     _dir: TempDir,
@@ -109,7 +115,9 @@ impl TestApp {
         let shards = ShardCount::try_from(options.shards).expect("a number of shards");
         let proposed = Deployment { id: "test".to_owned(), shards };
         let deployment = archive.deployment(&proposed).await.expect("the deployment is created");
-        let settings = EngineSettings { redis_url: hot_state.url(), ..options.engine };
+        let proxy = hot_state.rewriting(&options.rewrites).await;
+        let redis_url = proxy.as_ref().map_or_else(|| hot_state.url(), Proxy::url);
+        let settings = EngineSettings { redis_url, ..options.engine };
         let engine = Engine::connect(settings, deployment).await.expect("the engine connects");
         let mut watchman = Watchman::new(engine.clone(), Arc::clone(&archive), WorkerSettings::default());
         watchman.step().await.expect("the shards are set up");
@@ -133,7 +141,20 @@ impl TestApp {
             tasks.push(stampede_worker::spawn(engine.clone(), Arc::clone(&archive), workers, shutdown.clone()));
         }
         let client = reqwest::Client::builder().build().expect("a client");
-        Self { engine, archive, origin, tokens, archive_url, client, state, hot_state, shutdown, tasks, _dir: dir }
+        Self {
+            engine,
+            archive,
+            origin,
+            tokens,
+            archive_url,
+            client,
+            state,
+            hot_state,
+            _proxy: proxy,
+            shutdown,
+            tasks,
+            _dir: dir,
+        }
     }
 
     /// The single Redis under the service.
@@ -197,6 +218,17 @@ impl HotState {
             Self::Single(redis) => redis.url(),
             Self::Cluster(cluster) => cluster.url(),
         }
+    }
+
+    /// A proxy that replaces these texts; none if there are none.
+    async fn rewriting(&self, texts: &[(String, String)]) -> Option<Proxy> {
+        if texts.is_empty() {
+            return None;
+        }
+        let Self::Single(redis) = self else { panic!("only what is sent to a single Redis can be rewritten") };
+        let proxy = Proxy::start(redis.port()).await;
+        proxy.rewrite(texts);
+        Some(proxy)
     }
 }
 
