@@ -6,6 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::HttpBody;
 use axum::extract::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Response};
 use http_body::{Frame, SizeHint};
 use tower::Service;
 
@@ -25,9 +27,9 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S, B> Service<Request<B>> for Watched<S>
+impl<S, B, R> Service<Request<B>> for Watched<S>
 where
-    S: Service<Request<ClientBody<B>>>,
+    S: Service<Request<ClientBody<B>>, Response = Response<R>>,
     S::Future: Unpin,
     B: HttpBody + Unpin,
 {
@@ -42,21 +44,32 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let turn = Turn::begin(&self.connection);
         let body = |inner| ClientBody { inner, connection: Arc::clone(&self.connection), ended: false };
-        WatchedFuture { inner: self.inner.call(request.map(body)), turn: Some(turn) }
+        let connection = Arc::clone(&self.connection);
+        WatchedFuture { inner: self.inner.call(request.map(body)), connection, turn: Some(turn) }
     }
 }
 
 /// The answer to one request.
 pub(super) struct WatchedFuture<F> {
     inner: F,
+    connection: Arc<Connection>,
     turn: Option<Turn>,
 }
 
-impl<F: Future + Unpin> Future for WatchedFuture<F> {
+impl<F, R, E> Future for WatchedFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>> + Unpin,
+{
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let answer = ready!(Pin::new(&mut self.inner).poll(context));
+        let mut answer = ready!(Pin::new(&mut self.inner).poll(context));
+        if self.connection.has_left_unread()
+            && let Ok(answer) = &mut answer
+        {
+            // The library closes such a connection without a word, and the client's next request would meet its end.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.turn = None;
         Poll::Ready(answer)
     }

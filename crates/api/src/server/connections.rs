@@ -119,6 +119,11 @@ impl Connection {
         self.left_unread.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a part of the last request was left unread.
+    pub fn has_left_unread(&self) -> bool {
+        self.left_unread.load(Ordering::Relaxed)
+    }
+
     fn give_way(&self) {
         self.gives_way.store(true, Ordering::Release);
         self.waker.wake();
@@ -135,11 +140,6 @@ impl Place {
     pub fn gives_way(&self, waker: &Waker) -> bool {
         self.connection.waker.register(waker);
         self.connection.gives_way.load(Ordering::Acquire)
-    }
-
-    /// Whether a part of the last request was left unread.
-    pub fn left_unread(&self) -> bool {
-        self.connection.left_unread.load(Ordering::Relaxed)
     }
 
     /// The most bytes of request line and headers.

@@ -158,7 +158,7 @@ impl AsyncWrite for GuardedStream {
         self.check(context)?;
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.inner).poll_shutdown(context))?;
-            if !self.place.left_unread() {
+            if !self.place.get().has_left_unread() {
                 return Poll::Ready(Ok(()));
             }
             self.lingering = Some(Lingering { end: Box::pin(sleep(LINGER)), left_bytes: LINGER_MAX_BYTES });

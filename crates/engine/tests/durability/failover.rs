@@ -46,6 +46,7 @@ async fn sentinel_names_the_replicas_that_are_waited_for() {
 
     // What was confirmed is at the next primary, and the gate finds its way there.
     service.fail_over().await;
+    service.wait_until_healed().await;
     trust_again(&service.url(), sale.shard, 2).await;
     sale.until_refused(Durability::Replica, "").await;
     until(

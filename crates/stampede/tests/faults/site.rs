@@ -154,6 +154,7 @@ fn settings(scenario: Scenario, rng: &mut StdRng) -> Vec<(String, String)> {
         ("COMMAND_TIMEOUT_MS", timeout_ms.to_string()),
         ("CALL_DEADLINE_MS", rng.random_range(timeout_ms..2 * timeout_ms).to_string()),
         ("REQUEST_TIMEOUT_MS", rng.random_range(2_000..6_000).to_string()),
+        ("BODY_READ_TIMEOUT_MS", "1500".to_owned()),
         ("SHUTDOWN_GRACE_MS", "6000".to_owned()),
         ("DRAIN_LIMIT_MS", "2000".to_owned()),
         ("CLAIM_IDLE_MS", "1000".to_owned()),

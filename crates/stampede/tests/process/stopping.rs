@@ -32,6 +32,7 @@ impl Busy {
             command.env("STAMPEDE_ADMIN_LISTEN", "127.0.0.1:0");
             // As long as the test may take.
             command.env("STAMPEDE_REQUEST_TIMEOUT_MS", "60000").env("STAMPEDE_SHUTDOWN_GRACE_MS", "60000");
+            command.env("STAMPEDE_RECONCILE_WINDOW_MS", "61000");
             command
         };
         assert_eq!(run(&mut role(&["migrate"])).0, Some(0));
