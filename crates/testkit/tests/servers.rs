@@ -192,7 +192,8 @@ async fn a_clusters_replica_takes_over_and_the_old_primary_follows_it() {
     let mut cluster = RedisCluster::start_with_replicas(3, 1, RedisOptions::default()).await;
     let old = cluster.node_of("key");
     cluster.nodes()[old].cli(&["SET", "key", "value"]);
-    assert_eq!(cluster.nodes()[old].cli(&["WAIT", "1", "10000"]), "1");
+    // `WAIT` would answer at once on a connection that has written nothing.
+    cluster.nodes()[3 + old].wait_until_level_with(&cluster.nodes()[old]).await;
     cluster.nodes_mut()[old].kill().await;
     assert_eq!(cluster.primary_of("key"), None);
     cluster.wait_until_healed().await;

@@ -89,7 +89,7 @@ impl Stage {
         let acknowledged = h.engine.acknowledge_with_letters(h.shard, Epoch(1), &receipts(&done), &letters).await;
         acknowledged.expect("acknowledged");
         let pending = h.engine.read_new(h.shard, "busy", 2).await.expect("readable").entries;
-        h.buy(&live, "b", "k", 1).await;
+        h.buy(&live, "later", "k", 1).await;
         let newest = h.log().await.pop().expect("an entry");
         let token = h.engine.inspect_shard(h.shard).await.expect("readable").token;
         Self {
