@@ -54,7 +54,9 @@ pub fn spawn(
         workers.spawn(reconciler::run(reconciler, shutdown));
         while let Some(ended) = workers.join_next().await {
             if let Err(error) = ended {
-                tracing::error!(%error, "a worker stopped unexpectedly");
+                // Half of the workers are worse than none: whoever started the process is to start it anew.
+                tracing::error!(%error, "a worker stopped unexpectedly; the others are stopped with it");
+                return;
             }
         }
     })

@@ -190,8 +190,7 @@ impl Persister {
                 error = Some(reason);
             }
         }
-        batch.entries.retain(|moving| !failed.contains(&moving.shard));
-        batch.facts.retain(|fact| !failed.contains(&fact.shard));
+        batch.leave_out(&failed);
         match error {
             Some(error) if batch.entries.is_empty() => Err(error.into()),
             _ => Ok(batch),
@@ -330,6 +329,28 @@ impl ShardState {
 }
 
 impl Batch {
+    /// Takes the entries of these shards out, with their facts; the others keep theirs, at new places.
+    fn leave_out(&mut self, shards: &HashSet<Shard>) {
+        if shards.is_empty() {
+            return;
+        }
+        let mut facts = std::mem::take(&mut self.facts).into_iter();
+        let (mut kept, mut next) = (Vec::new(), 0);
+        // The places of the entries follow each other without a gap.
+        self.entries.retain_mut(|moving| {
+            let own = facts.by_ref().take(moving.facts.len());
+            if shards.contains(&moving.shard) {
+                own.for_each(drop);
+                return false;
+            }
+            kept.extend(own);
+            moving.facts = next..kept.len();
+            next = kept.len();
+            true
+        });
+        self.facts = kept;
+    }
+
     /// Adds the entries of a claim with their facts; what cannot be read is reported once and stays pending.
     fn add(&mut self, state: &mut ShardState, claim: PendingClaim) {
         report_lost(state.shard, &claim.deleted);
@@ -469,7 +490,41 @@ async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken)
 
 #[cfg(test)]
 mod tests {
+    use stampede_domain::{FactBody, Position};
+
     use super::*;
+
+    #[test]
+    fn what_is_left_out_of_a_batch_moves_the_places_of_the_rest() {
+        let shards = [0, 1, 2].map(|number| Shard::new(number).expect("in range"));
+        let mut batch = Batch::default();
+        for (number, (shard, facts)) in (1..).zip([(0, 2), (1, 3), (0, 1), (2, 2), (1, 1)]) {
+            let (shard, id) = (shards[shard], LogId { ms: number, sequence: 0 });
+            let start = batch.facts.len();
+            batch.facts.extend((0..facts).map(|index| Fact {
+                shard,
+                epoch: Epoch(1),
+                number,
+                position: Position { log_id: id, index },
+                entry_facts: facts,
+                drop_id: "demo".parse().expect("valid"),
+                body: FactBody::Paused,
+            }));
+            let (receipt, facts) = (EntryReceipt { id, orders: 0, bytes: 0 }, start..batch.facts.len());
+            batch.entries.push(Moving { shard, epoch: Epoch(1), number, receipt, facts });
+        }
+        let numbers = |batch: &Batch| -> Vec<u64> { batch.entries.iter().map(|moving| moving.number).collect() };
+        batch.leave_out(&HashSet::new());
+        assert_eq!((numbers(&batch), batch.facts.len()), (vec![1, 2, 3, 4, 5], 9));
+        batch.leave_out(&HashSet::from([shards[1]]));
+        assert_eq!((numbers(&batch), batch.facts.len()), (vec![1, 3, 4], 5));
+        for moving in &batch.entries {
+            let own = &batch.facts[moving.facts.clone()];
+            assert!(!own.is_empty() && own.iter().all(|fact| fact.number == moving.number), "{}", moving.number);
+        }
+        batch.leave_out(&HashSet::from(shards));
+        assert!(batch.entries.is_empty() && batch.facts.is_empty());
+    }
 
     #[test]
     fn an_entry_of_a_sealed_epoch_waits_for_its_closing() {
