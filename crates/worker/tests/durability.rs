@@ -18,6 +18,10 @@ async fn with_replica(harness: &Harness) -> Redis {
     let options = RedisOptions { append_fsync: Some("everysec"), replica_of, ..RedisOptions::default() };
     let replica = Redis::start_with(options).await;
     replica.wait_until_level_with(primary).await;
+    // Redis counts its good replicas once a second, and refuses writes until it has counted this one.
+    while !primary.cli(&["INFO", "replication"]).contains("min_slaves_good_slaves:1") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     // A first replica changes the token.
     harness.recover().await;
     while harness.engine.offers(harness.shard(), Durability::Replica).is_err() {
