@@ -6,20 +6,22 @@
 //! It adds nothing of its own, so entries may reach the archive in any order. A fact that the archive refuses for good
 //! becomes a dead letter.
 
+mod batch;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rand::RngExt;
 use stampede_archive::{Archive, ArchiveError};
-use stampede_domain::{Closing, Epoch, Fact, LogId, Shard, Timestamp};
-use stampede_engine::{Acknowledged, Engine, EngineError, EntryReceipt, LetterChange, LogEntry, PendingClaim, Source};
+use stampede_domain::{Closing, Epoch, Fact, LogId, Malformed, Shard, Timestamp};
+use stampede_engine::{Acknowledged, Engine, EngineError, EntryReceipt, LetterChange};
 use tokio_util::sync::CancellationToken;
 
+use self::batch::{Batch, Moving};
 use crate::WorkerSettings;
-use crate::keeping::{Letters, Refused, facts_of, keep};
+use crate::keeping::{Letters, Refused, keep};
 use crate::looping::Pause;
 use crate::metrics;
 
@@ -69,25 +71,6 @@ pub enum PersistError {
     /// Redis failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-}
-
-/// Entries on their way, and all of their facts.
-#[derive(Default)]
-struct Batch {
-    entries: Vec<Moving>,
-    facts: Vec<Fact>,
-    /// What each shard's entries were read from.
-    sources: HashMap<Shard, Source>,
-}
-
-/// An entry on its way.
-struct Moving {
-    shard: Shard,
-    epoch: Epoch,
-    number: u64,
-    receipt: EntryReceipt,
-    /// The places of its facts in the batch.
-    facts: Range<usize>,
 }
 
 /// An entry whose facts are kept, and what that makes of dead letters.
@@ -158,7 +141,9 @@ impl Persister {
             match claim {
                 Ok((claim, draining)) => {
                     state.draining = draining;
-                    batch.add(state, claim);
+                    report_lost(state.shard, &claim.deleted);
+                    let unreadable = batch.add(state.shard, claim);
+                    state.report_unreadable(&unreadable);
                 }
                 // A shard that was never set up has no log yet, and one whose node is away does not answer; the others go on.
                 Err(error) => {
@@ -307,6 +292,16 @@ impl ShardState {
         Letters::of(moving.receipt.id, places.map(|place| (&facts[place], refused.get(&place))))
     }
 
+    /// Entries that cannot be read stay pending; each is reported once.
+    fn report_unreadable(&mut self, unreadable: &[(LogId, Malformed)]) {
+        for (entry, error) in unreadable {
+            if self.reported.insert(*entry) {
+                metrics::refused(1);
+                tracing::error!(shard = %self.shard, %entry, %error, "a log entry cannot be read; it stays in the log");
+            }
+        }
+    }
+
     /// An entry was acknowledged.
     fn finished(&mut self, kept: &Kept<'_>) {
         self.reported.remove(&kept.moving.receipt.id);
@@ -325,54 +320,6 @@ impl ShardState {
                 tracing::error!(shard = %self.shard, entry = %kept.moving.receipt.id, "there are as many dead letters as there may be; an entry with more stays in the log");
             }
         }
-    }
-}
-
-impl Batch {
-    /// Takes the entries of these shards out, with their facts; the others keep theirs, at new places.
-    fn leave_out(&mut self, shards: &HashSet<Shard>) {
-        if shards.is_empty() {
-            return;
-        }
-        let mut facts = std::mem::take(&mut self.facts).into_iter();
-        let (mut kept, mut next) = (Vec::new(), 0);
-        // The places of the entries follow each other without a gap.
-        self.entries.retain_mut(|moving| {
-            let own = facts.by_ref().take(moving.facts.len());
-            if shards.contains(&moving.shard) {
-                own.for_each(drop);
-                return false;
-            }
-            kept.extend(own);
-            moving.facts = next..kept.len();
-            next = kept.len();
-            true
-        });
-        self.facts = kept;
-    }
-
-    /// Adds the entries of a claim with their facts; what cannot be read is reported once and stays pending.
-    fn add(&mut self, state: &mut ShardState, claim: PendingClaim) {
-        report_lost(state.shard, &claim.deleted);
-        self.sources.extend(claim.source.map(|source| (state.shard, source)));
-        for entry in claim.entries {
-            match facts_of(&entry) {
-                Ok(facts) => self.push(&entry, facts),
-                Err(error) => {
-                    if state.reported.insert(entry.id) {
-                        metrics::refused(1);
-                        tracing::error!(shard = %state.shard, entry = %entry.id, %error, "a log entry cannot be read; it stays in the log");
-                    }
-                }
-            }
-        }
-    }
-
-    fn push(&mut self, entry: &LogEntry, facts: Vec<Fact>) {
-        let (shard, epoch, number) = (entry.shard, entry.epoch, entry.number);
-        let places = self.facts.len()..self.facts.len() + facts.len();
-        self.entries.push(Moving { shard, epoch, number, receipt: entry.receipt(&facts), facts: places });
-        self.facts.extend(facts);
     }
 }
 
@@ -490,41 +437,7 @@ async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken)
 
 #[cfg(test)]
 mod tests {
-    use stampede_domain::{FactBody, Position};
-
     use super::*;
-
-    #[test]
-    fn what_is_left_out_of_a_batch_moves_the_places_of_the_rest() {
-        let shards = [0, 1, 2].map(|number| Shard::new(number).expect("in range"));
-        let mut batch = Batch::default();
-        for (number, (shard, facts)) in (1..).zip([(0, 2), (1, 3), (0, 1), (2, 2), (1, 1)]) {
-            let (shard, id) = (shards[shard], LogId { ms: number, sequence: 0 });
-            let start = batch.facts.len();
-            batch.facts.extend((0..facts).map(|index| Fact {
-                shard,
-                epoch: Epoch(1),
-                number,
-                position: Position { log_id: id, index },
-                entry_facts: facts,
-                drop_id: "demo".parse().expect("valid"),
-                body: FactBody::Paused,
-            }));
-            let (receipt, facts) = (EntryReceipt { id, orders: 0, bytes: 0 }, start..batch.facts.len());
-            batch.entries.push(Moving { shard, epoch: Epoch(1), number, receipt, facts });
-        }
-        let numbers = |batch: &Batch| -> Vec<u64> { batch.entries.iter().map(|moving| moving.number).collect() };
-        batch.leave_out(&HashSet::new());
-        assert_eq!((numbers(&batch), batch.facts.len()), (vec![1, 2, 3, 4, 5], 9));
-        batch.leave_out(&HashSet::from([shards[1]]));
-        assert_eq!((numbers(&batch), batch.facts.len()), (vec![1, 3, 4], 5));
-        for moving in &batch.entries {
-            let own = &batch.facts[moving.facts.clone()];
-            assert!(!own.is_empty() && own.iter().all(|fact| fact.number == moving.number), "{}", moving.number);
-        }
-        batch.leave_out(&HashSet::from(shards));
-        assert!(batch.entries.is_empty() && batch.facts.is_empty());
-    }
 
     #[test]
     fn an_entry_of_a_sealed_epoch_waits_for_its_closing() {

@@ -8,38 +8,19 @@ use stampede_domain::{DeadLetter, FactId, Shard};
 
 use super::client::Collections;
 use super::documents::{Fields, collect, limit as to_limit, malformed};
-use super::errors::{Cause, failures, not_yet_readable};
+use super::errors::not_yet_readable;
 use super::fact_documents::fact_id;
-use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
+use super::unordered::{self, Inserted, refusal};
+use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason};
 
 const WHAT: &str = "dead letter";
 
 pub(super) async fn insert(collections: &Collections, letters: &[DeadLetter]) -> Result<Vec<Refusal>, ArchiveError> {
-    let (mut refusals, mut places, mut documents) = (Vec::new(), Vec::new(), Vec::new());
-    let refusal = |index: usize, reason| Refusal { fact: letters[index].fact.id(), index, reason };
-    for (index, letter) in letters.iter().enumerate() {
-        if let Some(why) = accept::rejection(&letter.fact) {
-            refusals.push(refusal(index, RefusalReason::Rejected(why.to_owned())));
-        } else {
-            places.push(index);
-            documents.push(write(letter)?);
-        }
-    }
-    if documents.is_empty() {
-        return Ok(refusals);
-    }
-    let failed = match collections.dead_letters.insert_many(&documents).ordered(false).await {
-        Ok(_) => Vec::new(),
-        Err(error) => failures(error)?,
-    };
-    for failure in failed {
-        let Some(&index) = places.get(failure.index) else {
-            return Err(ArchiveError::Unavailable("MongoDB: an error of a document that was not sent".to_owned()));
-        };
-        match failure.cause {
-            Cause::Duplicate if is_noted(collections, &letters[index]).await? => {}
-            Cause::Duplicate => refusals.push(refusal(index, RefusalReason::Conflict)),
-            Cause::Rejected(why) => refusals.push(refusal(index, RefusalReason::Rejected(why))),
+    let Inserted { mut refusals, duplicates } =
+        unordered::insert(&collections.dead_letters, letters, |letter| &letter.fact, write).await?;
+    for index in duplicates {
+        if !is_noted(collections, &letters[index]).await? {
+            refusals.push(refusal(&letters[index].fact, index, RefusalReason::Conflict));
         }
     }
     refusals.sort_unstable_by_key(|refusal| refusal.index);

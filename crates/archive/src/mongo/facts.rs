@@ -10,56 +10,26 @@ use stampede_domain::{Epoch, Fact, FactId, LogId, OrderId, Shard};
 use super::client::Collections;
 use super::dead_letters;
 use super::documents::{Fields, collect, limit as to_limit, uuid};
-use super::errors::{Cause, failures};
 use super::fact_documents::{fact_id, read, write};
-use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
+use super::unordered::{self, Inserted, refusal};
+use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason};
 
 /// How many facts one query reads again, so that its list of ids stays far below the limit of a document.
 const REREAD: usize = 1_000;
 
 /// Inserts all facts that can be. A duplicate is looked at again: it is a success if what is there is the same fact.
 pub(super) async fn insert(collections: &Collections, facts: &[Fact]) -> Result<Vec<Refusal>, ArchiveError> {
-    let mut refusals = Vec::new();
-    let mut places = Vec::with_capacity(facts.len());
-    let mut documents = Vec::with_capacity(facts.len());
-    for (index, fact) in facts.iter().enumerate() {
-        if let Some(why) = accept::rejection(fact) {
-            refusals.push(refusal(facts, index, RefusalReason::Rejected(why.to_owned())));
-        } else {
-            places.push(index);
-            documents.push(write(fact)?);
-        }
-    }
-    if documents.is_empty() {
-        return Ok(refusals);
-    }
-    let failed = match collections.facts.insert_many(&documents).ordered(false).await {
-        Ok(_) => Vec::new(),
-        Err(error) => failures(error)?,
-    };
-    let mut duplicates = Vec::new();
-    for failure in failed {
-        // An index beyond what was sent cannot be; all facts are given again then.
-        let Some(&index) = places.get(failure.index) else {
-            return Err(ArchiveError::Unavailable("MongoDB: an error of a document that was not sent".to_owned()));
-        };
-        match failure.cause {
-            Cause::Duplicate => duplicates.push(index),
-            Cause::Rejected(why) => refusals.push(refusal(facts, index, RefusalReason::Rejected(why))),
-        }
-    }
+    let Inserted { mut refusals, duplicates } =
+        unordered::insert(&collections.facts, facts, |fact| fact, write).await?;
     for chunk in duplicates.chunks(REREAD) {
         let ids = chunk.iter().map(|index| facts[*index].id());
         let stored = stored(collections, ids).await?;
         let differs = |index: &&usize| stored.get(&facts[**index].id()) != Some(&facts[**index]);
-        refusals.extend(chunk.iter().filter(differs).map(|index| refusal(facts, *index, RefusalReason::Conflict)));
+        let conflict = |index: &usize| refusal(&facts[*index], *index, RefusalReason::Conflict);
+        refusals.extend(chunk.iter().filter(differs).map(conflict));
     }
     refusals.sort_unstable_by_key(|refusal| refusal.index);
     Ok(refusals)
-}
-
-fn refusal(facts: &[Fact], index: usize, reason: RefusalReason) -> Refusal {
-    Refusal { fact: facts[index].id(), index, reason }
 }
 
 /// The facts that have the ids of these. What is there and cannot be read is another fact, so it is left out.

@@ -15,6 +15,7 @@ mod orders;
 mod products;
 mod reconciliations;
 mod schema;
+mod unordered;
 mod windows;
 
 use std::ops::RangeInclusive;

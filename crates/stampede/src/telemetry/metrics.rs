@@ -1,13 +1,8 @@
-//! Logs, and the recorder of metrics.
+//! The recorder of metrics.
 
-use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
-use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
-
-use crate::config::{Config, LogFormat};
 
 /// Buckets for times, in seconds: from a script call on the same machine to the longest request.
 const SECONDS: [f64; 16] =
@@ -19,20 +14,6 @@ const COUNTS: [f64; 16] =
 
 /// How often what histograms were given is put into their buckets; unread samples would pile up otherwise.
 const UPKEEP: Duration = Duration::from_secs(5);
-
-/// Starts writing logs, to standard error.
-///
-/// # Errors
-/// If the filter is none.
-pub fn start_logs(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log).context("log is not a filter")?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    match config.log_format {
-        LogFormat::Pretty => logs.with_ansi(stderr().is_terminal()).init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
-    Ok(())
-}
 
 /// Starts counting. To be called within the runtime, once, before anything counts.
 ///
