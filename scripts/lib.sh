@@ -223,3 +223,42 @@ install_packages() {
     brew) brew install --quiet "$@" </dev/null ;;
   esac
 }
+
+# The `stampede dev` that start_dev started, until it is stopped.
+DEV=""
+DEV_START_LIMIT_S=60
+
+# start_dev PROGRAM FOLDER: starts a fresh `stampede dev` on free ports, in FOLDER/dev; it writes to FOLDER/log. Sets DEV, its process,
+# and ORIGIN and ADMIN, where it is. Whoever calls it traps EXIT with abandon_dev.
+start_dev() {
+  local waited=0
+  # Not by a function: what is started then would be a shell, and the signal to stop would end only that.
+  "$1" --dir "$2/dev" dev --fresh --no-demo --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 >"$2/log" 2>&1 &
+  DEV=$!
+  # Its page says where it is.
+  until ORIGIN=$(sed -n 's|^API  *\(http://[^/]*\)/.*|\1|p' "$2/log") && [ -n "$ORIGIN" ]; do
+    if ! kill -0 "$DEV" 2>/dev/null || [ "$waited" -ge "$DEV_START_LIMIT_S" ]; then
+      cat "$2/log" >&2
+      die "stampede dev did not start"
+    fi
+    sleep 1
+    waited=$((waited + 1))
+  done
+  # Read by those who source this.
+  # shellcheck disable=SC2034
+  ADMIN=$(sed -n 's|^Metrics  *\(http://[^/]*\)/.*|\1|p' "$2/log")
+}
+
+# stop_dev FOLDER: stops it, and fails if it was gone, did not stop in order, or panicked.
+stop_dev() {
+  kill -0 "$DEV" 2>/dev/null || die "the service did not survive: $(tail -n 5 "$1/log")"
+  kill "$DEV"
+  wait "$DEV" || die "the service did not stop in order: $(tail -n 5 "$1/log")"
+  DEV=""
+  ! grep -F "panicked" "$1/log" || die "a request panicked"
+}
+
+# Stops it if it still runs, whatever becomes of it.
+abandon_dev() {
+  [ -z "$DEV" ] || { kill "$DEV" 2>/dev/null && wait "$DEV" 2>/dev/null; } || true
+}
