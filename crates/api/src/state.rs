@@ -68,7 +68,7 @@ impl ApiState {
             snapshots,
             terms: Terms::default(),
             readiness: Readiness::default(),
-            order_metrics: OrderMetrics::default(),
+            order_metrics: OrderMetrics::new(),
             stop: stop.drop_guard(),
             tasks,
             engine,
