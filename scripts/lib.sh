@@ -17,7 +17,7 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # need THING…: makes sure that things are there; installs those that are not, and says so before it does.
-# The things are: compiler curl git rust rust-tools redis java maven python faketime
+# The things are: compiler curl git rust rust-tools redis java maven python faketime prometheus
 need() {
   local thing missing=""
   for thing in "$@"; do
@@ -42,6 +42,7 @@ describe() {
     maven) say "Maven (mvn)" ;;
     python) say "Python 3.10 or newer, with venv (python3 -m venv)" ;;
     faketime) say "libfaketime (faketime), to set a server's clock back" ;;
+    prometheus) say "Prometheus, with promtool (prometheus, promtool)" ;;
     *) say "$1" ;;
   esac
 }
@@ -56,6 +57,7 @@ is_there() {
     java) load_java && java_works ;;
     maven) have mvn ;;
     python) python3 -c "import ensurepip, venv" >/dev/null 2>&1 ;;
+    prometheus) have prometheus && have promtool ;;
     *) have "$1" ;;
   esac
 }
@@ -148,6 +150,7 @@ packages_of() {
     dnf:python) say python3 ;;
     brew:python) say python3 ;;
     dnf:faketime) say libfaketime ;;
+    dnf:prometheus) say golang-github-prometheus ;;
     apt-get:rust-tools) say "rustfmt rust-clippy" ;;
     dnf:rust-tools) say "rustfmt clippy" ;;
     brew:compiler | *:rust | *:rust-tools) ;;

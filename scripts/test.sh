@@ -56,7 +56,7 @@ mongodb_is_there() {
 }
 
 install_missing() {
-  need compiler curl git rust rust-tools redis python
+  need compiler curl git rust rust-tools redis python prometheus
   mongodb_is_there || need java maven
   if ! cargo deny --version >/dev/null 2>&1; then
     say "Running: cargo install cargo-deny (once; it compiles for some minutes)"
