@@ -126,6 +126,17 @@ async fn a_redis_that_stands_still_holds_no_page_up() {
 }
 
 #[tokio::test]
+async fn those_who_ask_together_are_shown_one_reading() {
+    let deployment = Deployment::start().await;
+    let readings = |page: &Page| page.sum("stampede_redis_operations_total", &[("operation", "log/status")]);
+    let before = Page::once(&deployment.worker_metrics, "a reading", |page| readings(page) >= Some(8.0)).await;
+    let pages = join_all((0..10).map(|_| Page::read(&deployment.worker_metrics))).await;
+    let after = pages.iter().filter_map(readings).fold(0.0, f64::max);
+    let each_by_itself = readings(&before).map(|readings| readings + 10.0 * 8.0);
+    assert!(Some(after) < each_by_itself, "{after}, {each_by_itself:?}");
+}
+
+#[tokio::test]
 async fn damage_to_a_drop_shows_and_hides_no_other() {
     let deployment = Deployment::start().await;
     let (status, _, order) = deployment.shop.order_units("friday", "once", 2).await;
