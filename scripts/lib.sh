@@ -22,7 +22,7 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # need THING…: makes sure that things are there; installs those that are not, and says so before it does.
-# The things are: compiler curl git rust rust-tools redis java maven python faketime node k6
+# The things are: compiler curl git rust rust-tools redis java maven python faketime prometheus node k6
 need() {
   local thing missing=""
   for thing in "$@"; do
@@ -49,6 +49,7 @@ describe() {
     node) say "Node.js 20 or newer, with npm" ;;
     k6) say "k6, version 1 or newer" ;;
     faketime) say "libfaketime (faketime), to set a server's clock back" ;;
+    prometheus) say "Prometheus, with promtool (prometheus, promtool)" ;;
     *) say "$1" ;;
   esac
 }
@@ -65,6 +66,7 @@ is_there() {
     node) have node && have npm ;;
     k6) load_k6 && have k6 ;;
     python) python3 -c "import ensurepip, venv" >/dev/null 2>&1 ;;
+    prometheus) have prometheus && have promtool ;;
     *) have "$1" ;;
   esac
 }
@@ -179,6 +181,7 @@ packages_of() {
     brew:node) say node ;;
     *:node) say "nodejs npm" ;;
     dnf:faketime) say libfaketime ;;
+    dnf:prometheus) say golang-github-prometheus ;;
     apt-get:rust-tools) say "rustfmt rust-clippy" ;;
     dnf:rust-tools) say "rustfmt clippy" ;;
     brew:compiler | *:rust | *:rust-tools) ;;

@@ -57,7 +57,7 @@ mongodb_is_there() {
 }
 
 install_missing() {
-  need compiler curl git rust rust-tools redis python node k6
+  need compiler curl git rust rust-tools redis python prometheus node k6
   mongodb_is_there || need java maven
   if ! cargo deny --version >/dev/null 2>&1; then
     say "Running: cargo install cargo-deny (once; it compiles for some minutes)"

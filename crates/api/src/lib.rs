@@ -30,7 +30,7 @@ mod view;
 pub use auth::{Identity, InvalidTokens, IssuedToken, TokenRefused, Tokens};
 pub use drops::open_drop;
 pub use limits::{InvalidProxy, TrustedProxies};
-pub use metrics::describe_metrics;
+pub use metrics::METRICS;
 pub use openapi::openapi;
 pub use problem::{Code, FieldError, Problem};
 pub use router::router;

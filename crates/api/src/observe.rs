@@ -22,7 +22,7 @@ use futures_util::FutureExt as _;
 use tower::{Layer, Service};
 use tracing::{Instrument as _, Level};
 
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, InFlight};
 use crate::problem::{PROBLEM_CONTENT_TYPE, Pending, Problem};
 use crate::settings::ApiSettings;
 
@@ -90,6 +90,7 @@ struct Seen {
     method: Method,
     route: Option<MatchedPath>,
     origin: Option<HeaderValue>,
+    _in_flight: InFlight,
 }
 
 impl<S> Service<Request> for Observed<S>
@@ -113,6 +114,7 @@ where
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().cloned(),
             origin: shared.cors.enabled().then(|| request.headers().get(ORIGIN).cloned()).flatten(),
+            _in_flight: shared.metrics.begin(),
         };
         if header_bytes(request.uri(), request.headers()) > shared.header_max_bytes {
             let problem = Problem::HeadersTooLarge { limit: shared.header_max_bytes };

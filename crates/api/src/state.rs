@@ -75,7 +75,7 @@ impl ApiState {
             snapshots,
             terms: Terms::default(),
             readiness: Readiness::default(),
-            order_metrics: OrderMetrics::default(),
+            order_metrics: OrderMetrics::new(),
             limits,
             stop: stop.drop_guard(),
             tasks,

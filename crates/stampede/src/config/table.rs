@@ -125,6 +125,8 @@ settings! {
         log: String = "info";
         /// How logs are written: `pretty` or `json`.
         log_format: LogFormat = "pretty";
+        /// The most drops that /metrics shows one by one; those on sale first.
+        metrics_drops_max: u64 = 100 in 0..=10_000;
         /// How long a starting process waits for Redis and the archive, as containers start in any order.
         startup_timeout_ms: u64 = 30_000 in 0..=HOUR_MS;
     }
