@@ -10,3 +10,4 @@ mod roles;
 mod rolling;
 mod stopping;
 mod support;
+mod top;
