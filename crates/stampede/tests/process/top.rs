@@ -245,6 +245,31 @@ async fn on_paper_the_figures_are_those_of_the_api() {
     assert!(code == Some(2) && stderr.contains("from 1s to 1h"), "{stderr}");
 }
 
+#[tokio::test]
+async fn of_many_drops_that_are_over_only_the_last_ones_are_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(dir.path());
+    let token = std::fs::read_to_string(dir.path().join("operator.token")).expect("a token");
+    let operator = dev.api().with_token(&token);
+    let product = json!({"sku": "CAP", "name": "Cap", "price": {"amount_minor": 900, "currency": "EUR"}});
+    for n in 0..25 {
+        let body = json!({"id": format!("cap-{n}"), "mode": "instant", "stock_units": 5, "product": product});
+        assert_eq!(operator.post("/drops", &body).await.0, StatusCode::CREATED);
+        assert_eq!(operator.post(&format!("/drops/cap-{n}/close"), &json!({})).await.0, StatusCode::OK);
+    }
+    let args = ["top", "--once", "--format", "json", "--dir", dir.path().to_str().expect("UTF-8")];
+    let (code, out, stderr) = run(&mut stampede(&args));
+    assert_eq!(code, Some(0), "{stderr}");
+    let picture: Value = serde_json::from_str(&out).expect("JSON");
+    let drops = picture["drops"].as_array().expect("drops");
+    assert_eq!((drops.len(), &drops[0]["drop_id"], &drops[0]["phase"]), (21, &json!("demo"), &json!("live")));
+    assert_eq!(picture["not_shown"], json!({"over": 5, "current": 0, "older_exist": false}));
+    // Those that started last are those that ended last, as far as anybody knows.
+    assert!(
+        drops.iter().all(|drop| drop["drop_id"] != "cap-0") && drops.iter().any(|drop| drop["drop_id"] == "cap-24")
+    );
+}
+
 #[test]
 fn a_terminal_is_given_back_when_the_stores_are_wrong() {
     let dir = tempfile::tempdir().expect("a folder");

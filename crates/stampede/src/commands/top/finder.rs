@@ -138,3 +138,96 @@ async fn answer<T>(call: impl Future<Output = Result<T, ArchiveError>>) -> Resul
     let late = |_| ArchiveError::Unavailable(format!("no answer within {} s", ANSWER.as_secs()));
     timeout(ANSWER, call).await.map_err(late)?
 }
+
+#[cfg(test)]
+mod tests {
+    use stampede_archive::{DefineDrop, SqliteArchive};
+    use stampede_domain::{Deployment, DropDefinition, Mode, Money, Product, ShardCount};
+
+    use super::*;
+
+    async fn archive(dir: &tempfile::TempDir) -> Arc<dyn Archive> {
+        let archive = SqliteArchive::open(&dir.path().join("archive.db")).await.expect("opened");
+        archive.migrate().await.expect("migrated");
+        let shards = ShardCount::try_from(1).expect("a number of shards");
+        archive.deployment(&Deployment { id: "test".to_owned(), shards }).await.expect("a deployment");
+        let product = Product {
+            sku: "AIR-1".parse().expect("valid"),
+            name: "Air".to_owned(),
+            description: None,
+            image_url: None,
+            price: price(),
+            created_at: Timestamp::from_ms(1),
+        };
+        archive.create_product(&product).await.expect("created");
+        Arc::new(archive)
+    }
+
+    fn price() -> Money {
+        Money { amount_minor: 900, currency: "EUR".parse().expect("valid") }
+    }
+
+    /// Each drop has its own second, so that no windows overlap.
+    async fn define(archive: &dyn Archive, second: i64, created_at_ms: i64) {
+        let at = |second: i64| Timestamp::from_ms(second * 1_000);
+        let definition = DropDefinition {
+            id: format!("drop-{second}").parse().expect("valid"),
+            sku: "AIR-1".parse().expect("valid"),
+            mode: Mode::Instant,
+            stock_units: 1,
+            limit_per_user: 1,
+            window: Window { starts_at: at(second), ends_at: Some(at(second + 1)) },
+            price: price(),
+            cancellable_for_s: 0,
+            cancellations_per_user: 0,
+            durability: None,
+            created_at: Timestamp::from_ms(created_at_ms),
+        };
+        assert_eq!(archive.define_drop(&definition).await.expect("defined"), DefineDrop::Defined);
+    }
+
+    #[tokio::test]
+    async fn all_drops_are_found_once_and_new_ones_at_the_next_look() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let archive = archive(&dir).await;
+        let many = PAGE as i64 * 2 + 7;
+        for n in 0..many {
+            define(&*archive, n, n).await;
+        }
+        let mut finder = Finder::new(Arc::clone(&archive), None);
+        finder.look().await;
+        let ids = |finder: &Finder| finder.found().drops.iter().map(|drop| drop.id.to_string()).collect::<HashSet<_>>();
+        assert_eq!((finder.found().drops.len(), ids(&finder).len()), (many as usize, many as usize));
+        assert_eq!((&finder.found().archive, finder.found().older), (&Reach::Up, false));
+
+        // One that a process defined whose clock is behind, and a whole page of others.
+        define(&*archive, many, many - 3).await;
+        for n in 1..=PAGE as i64 {
+            define(&*archive, many + n, many + n).await;
+        }
+        finder.look().await;
+        assert_eq!(ids(&finder).len(), many as usize + 1 + PAGE);
+        finder.look().await;
+        assert_eq!(finder.found().drops.len(), many as usize + 1 + PAGE, "none twice");
+    }
+
+    #[tokio::test]
+    async fn a_drop_that_is_named_is_found_or_missed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let archive = archive(&dir).await;
+        define(&*archive, 1, 1).await;
+        define(&*archive, 2, 2).await;
+        for (id, found) in [("drop-1", true), ("none", false)] {
+            let mut finder = Finder::new(Arc::clone(&archive), Some(id.parse().expect("valid")));
+            finder.look().await;
+            assert_eq!((finder.found().drops.len(), finder.missing().is_none()), (usize::from(found), found), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_away_since_it_was_first_found_to_be() {
+        let Reach::Away { since, .. } = Reach::Up.away("first".to_owned()) else { panic!("it is away") };
+        let later = Reach::Away { since, why: "first".to_owned() }.away("second".to_owned());
+        assert_eq!(later, Reach::Away { since, why: "second".to_owned() });
+    }
+}

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn figures_are_short() {
         assert_eq!([count(7), count(1_234_567)], ["7", "1,234,567"]);
-        assert_eq!([rate(0.0), rate(-0.01), rate(3.14), rate(-20.0)], ["0", "0", "3.1", "-20.0"]);
+        assert_eq!([rate(0.0), rate(-0.01), rate(7.14), rate(-20.0)], ["0", "0", "7.1", "-20.0"]);
         assert_eq!([rate(1_234.5), rate(-1_234.4)], ["1,235", "-1,234"]);
         assert_eq!([time(0), time(420), time(59_999), time(192_000)], ["0s", "0.4s", "59s", "3m12s"]);
         assert_eq!([time(7_500_000), time(273_600_000)], ["2h05m", "3d04h"]);
