@@ -9,6 +9,7 @@ use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use crate::limits::LimiterName;
 use crate::problem::Code;
 
 /// Requests, by method, route and status.
@@ -24,6 +25,11 @@ pub(crate) const CONNECTIONS: &str = "stampede_http_connections";
 pub(crate) const CONNECTIONS_CLOSED_EARLY: &str = "stampede_http_connections_closed_early_total";
 /// What could not be read as a request, by the problem's code.
 pub(crate) const UNREADABLE_REQUESTS: &str = "stampede_http_unreadable_requests_total";
+
+/// Requests that were refused by a rate limit, by limiter.
+pub(crate) const RATE_LIMITED: &str = "stampede_rate_limited_total";
+/// Keys that a rate limiter remembers, by limiter.
+pub(crate) const RATE_LIMITER_KEYS: &str = "stampede_rate_limiter_keys";
 
 /// Tells the recorder what each metric means. To be called once the recorder is installed.
 pub fn describe_metrics() {
@@ -41,6 +47,8 @@ pub fn describe_metrics() {
         Unit::Count,
         "What could not be read as an HTTP request, by the problem's code."
     );
+    describe_counter!(RATE_LIMITED, Unit::Count, "Requests refused by a rate limit: front (by address), user.");
+    describe_gauge!(RATE_LIMITER_KEYS, Unit::Count, "Addresses (front) or users (user) that a rate limiter remembers.");
 }
 
 /// The statuses that are counted under their own number; others are `other`.
@@ -110,6 +118,7 @@ pub(crate) enum OrderOutcome {
     Granted,
     Replayed,
     KeyReused,
+    RateLimited,
     NotActive,
     PriceChanged,
     LimitReached,
@@ -130,6 +139,7 @@ impl OrderOutcome {
             Self::Granted => "granted",
             Self::Replayed => "replayed",
             Self::KeyReused => "key_reused",
+            Self::RateLimited => "rate_limited",
             Self::NotActive => "not_active",
             Self::PriceChanged => "price_changed",
             Self::LimitReached => "limit_reached",
@@ -191,6 +201,30 @@ impl ConnectionMetrics {
     /// Something could not be read as a request.
     pub fn unreadable(&self, code: Code) {
         counter!(UNREADABLE_REQUESTS, "code" => code.as_str()).increment(1);
+    }
+}
+
+/// What is counted of one rate limiter.
+pub(crate) struct LimiterMetrics {
+    limited: Counter,
+    keys: Gauge,
+}
+
+impl LimiterMetrics {
+    /// The counters of a limiter that is on, shown from the start.
+    pub fn new(limiter: LimiterName) -> Self {
+        let name = limiter.as_str();
+        Self { limited: counter!(RATE_LIMITED, "limiter" => name), keys: gauge!(RATE_LIMITER_KEYS, "limiter" => name) }
+    }
+
+    /// A request was refused.
+    pub fn limited(&self) {
+        self.limited.increment(1);
+    }
+
+    /// So many keys are remembered now.
+    pub fn keys(&self, count: usize) {
+        self.keys.set(count as f64);
     }
 }
 

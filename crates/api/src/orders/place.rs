@@ -184,6 +184,7 @@ fn refused(state: &ApiState, problem: Problem) -> Response {
 /// What a problem's code is counted as.
 const fn outcome(code: Code) -> OrderOutcome {
     match code {
+        Code::RateLimited => OrderOutcome::RateLimited,
         Code::SaleNotActive => OrderOutcome::NotActive,
         Code::LimitReached => OrderOutcome::LimitReached,
         Code::SoldOut => OrderOutcome::SoldOut,

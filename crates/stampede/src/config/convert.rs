@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use stampede_api::{ApiSettings, TokenAlgorithm, TokenKey, TokenSettings};
+use stampede_api::{ApiSettings, RateLimit, RateLimitSettings, TokenAlgorithm, TokenKey, TokenSettings};
 use stampede_engine::{EngineSettings, LogBound};
 use stampede_worker::WorkerSettings;
 
@@ -41,6 +41,7 @@ impl Config {
             header_read_timeout: ms(self.header_read_timeout_ms),
             body_read_timeout: ms(self.body_read_timeout_ms),
             max_connections: size(self.max_connections),
+            rate_limits: self.rate_limit_settings(),
             shutdown_grace: ms(self.shutdown_grace_ms),
             body_max_bytes: size(self.body_max_bytes),
             header_max_bytes: size(self.header_max_bytes),
@@ -53,6 +54,16 @@ impl Config {
             snapshot_max_drops: size(self.snapshot_max_drops),
             sku_refresh: ms(self.sku_refresh_ms),
             ready_max_age: ms(self.ready_max_age_ms),
+        }
+    }
+
+    /// How many requests are answered.
+    fn rate_limit_settings(&self) -> RateLimitSettings {
+        RateLimitSettings {
+            front: RateLimit::per_second(count(self.rate_limit_front_per_s), count(self.rate_limit_front_burst)),
+            user: RateLimit::per_second(count(self.rate_limit_user_per_s), count(self.rate_limit_user_burst)),
+            keys_max: size(self.rate_limit_keys_max),
+            trusted_proxies: self.trusted_proxies.clone(),
         }
     }
 
@@ -102,6 +113,11 @@ impl Config {
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// The table's ranges keep every count far below the largest `u32`.
+fn count(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// The table's ranges keep every size far below the smallest `usize` that this program runs on.

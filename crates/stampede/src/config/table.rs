@@ -182,6 +182,20 @@ settings! {
         /// What Retry-After says on 503.
         retry_after_s: u64 = 1 in 1..=3_600;
     }
+    "Rate limits, of each api process" {
+        /// Requests in a second for each client address, in front of everything; 0 is off.
+        rate_limit_front_per_s: u64 = 0 in 0..=1_000_000;
+        /// The most of them at once.
+        rate_limit_front_burst: u64 = 100 in 1..=1_000_000;
+        /// Requests in a second for each user with a valid token, whatever the address; 0 is off.
+        rate_limit_user_per_s: u64 = 0 in 0..=1_000_000;
+        /// The most of them at once.
+        rate_limit_user_burst: u64 = 20 in 1..=1_000_000;
+        /// The most addresses, and the most users, that are remembered; beyond it newcomers are not limited.
+        rate_limit_keys_max: u64 = 262_144 in 1_024..=16_777_216;
+        /// Proxies whose X-Forwarded-For is believed: addresses and networks such as 10.0.0.0/8, with commas between them.
+        trusted_proxies: Vec<String> = [];
+    }
     "Snapshots of drops" {
         /// How often the snapshots of drops are read anew.
         snapshot_refresh_ms: u64 = 250 in 1..=HOUR_MS;

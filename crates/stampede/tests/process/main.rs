@@ -4,6 +4,7 @@ mod care;
 mod commands;
 mod dead_letters;
 mod dev;
+mod limits;
 mod page;
 mod purge;
 mod roles;
