@@ -14,3 +14,4 @@ mod rolling;
 mod scrape;
 mod stopping;
 mod support;
+mod top;
