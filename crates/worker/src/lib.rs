@@ -26,7 +26,7 @@ pub use metrics::METRICS;
 pub use opener::Opener;
 pub use persister::{PersistError, Persisted, Persister};
 pub use rebuild::{RebuildPlan, RebuildReason, Rebuilder, Rebuilt};
-pub use reconciler::{ReconcileError, ReconcileReport, Reconciler, ShardReport, Verdict};
+pub use reconciler::{ReconcileError, ReconcileReport, Reconciler, ShardReport, Unknown, Verdict};
 pub use recovery::{Recovery, RecoveryError, RecoveryReport, RecoveryStep, Watchman};
 pub use settings::WorkerSettings;
 pub use timekeeper::Timekeeper;

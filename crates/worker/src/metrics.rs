@@ -68,6 +68,16 @@ const DRIFT: Metric = Metric::gauge(
     &["kind"],
     "Units in which Redis and the archive differ, by kind. Must stay 0.",
 );
+const UNKNOWN_EPOCHS: Metric = Metric::gauge(
+    "stampede_reconcile_unknown_epochs",
+    &[],
+    "Epochs of shards that Redis went through and the archive does not know. Must stay 0.",
+);
+const UNKNOWN_DROPS: Metric = Metric::gauge(
+    "stampede_reconcile_unknown_drops",
+    &[],
+    "Drops that Redis has and the archive does not. Must stay 0.",
+);
 const ORPHANS: Metric =
     Metric::gauge("stampede_reconcile_orphan_facts", &["shard"], "Facts of a shard's closed epochs that do not count.");
 const ROUNDS: Metric = Metric::counter(
@@ -103,6 +113,8 @@ pub const METRICS: &[Metric] = &[
     TIMERS_LATE,
     PURGED_DROPS,
     DRIFT,
+    UNKNOWN_EPOCHS,
+    UNKNOWN_DROPS,
     ORPHANS,
     ROUNDS,
     DROPS_CHECKED,
@@ -125,6 +137,8 @@ struct Handles {
     timers_late: Histogram,
     purged_drops: Counter,
     drift: [Gauge; DriftKind::ALL.len()],
+    unknown_epochs: Gauge,
+    unknown_drops: Gauge,
     rounds: [Counter; Verdict::ALL.len()],
     drops_checked: Counter,
     users_checked: Counter,
@@ -146,6 +160,8 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     timers_late: histogram!(TIMERS_LATE.name),
     purged_drops: counter!(PURGED_DROPS.name),
     drift: DriftKind::ALL.map(|kind| gauge!(DRIFT.name, "kind" => kind.as_str())),
+    unknown_epochs: gauge!(UNKNOWN_EPOCHS.name),
+    unknown_drops: gauge!(UNKNOWN_DROPS.name),
     rounds: Verdict::ALL.map(|verdict| counter!(ROUNDS.name, "verdict" => verdict.as_str())),
     drops_checked: counter!(DROPS_CHECKED.name),
     users_checked: counter!(USERS_CHECKED.name),
@@ -233,6 +249,11 @@ pub(crate) fn purged_drop() {
 
 pub(crate) fn drift(kind: DriftKind, units: u64) {
     HANDLES.drift[kind as usize].set(units as f64);
+}
+
+pub(crate) fn unknown(epochs: u64, drops: u64) {
+    HANDLES.unknown_epochs.set(epochs as f64);
+    HANDLES.unknown_drops.set(drops as f64);
 }
 
 pub(crate) fn orphans(shard: Shard, facts: u64) {

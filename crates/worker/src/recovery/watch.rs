@@ -147,6 +147,10 @@ impl Watchman {
             self.abandoned.remove(&shard);
             return Ok(false);
         }
+        if inspection.epoch > Some(raised) {
+            tracing::error!(%shard, epoch = %raised, "the archive is older than Redis: was it restored from a backup? See `stampede reconcile`");
+            return Ok(false);
+        }
         let closings = self.archive.closings(shard).await?;
         if closings.iter().any(|closing| closing.epoch == raised) {
             tracing::warn!(%shard, epoch = %raised, "another Redis was recovered for this shard; looking for it");
