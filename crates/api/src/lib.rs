@@ -33,5 +33,5 @@ pub use openapi::openapi;
 pub use problem::{Code, FieldError, Problem};
 pub use router::router;
 pub use server::serve;
-pub use settings::{ApiSettings, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, TrustedIssuer};
+pub use settings::{ApiSettings, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, TraceSettings, TrustedIssuer};
 pub use state::{ApiState, InvalidSettings};
