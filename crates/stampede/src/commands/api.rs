@@ -46,6 +46,7 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     }
     telemetry::start_logs(config)?;
     let metrics = telemetry::start_metrics()?;
+    let traces = telemetry::start_traces(config, "api")?;
     let stop = shutdown::on_signals()?;
     let listener = roles::bind(config.listen, "--listen")?;
     let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
@@ -60,6 +61,7 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     tracing::info!(listen = %listening, deployment = stores.engine.deployment().id, "the API answers");
     let served = roles::serve_api(&stores, config, listener, stop).await;
     stores.engine.quit().await;
+    traces.stop().await;
     admin_stop.cancel();
     admin.await??;
     tracing::info!("the API has stopped");

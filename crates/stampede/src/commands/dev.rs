@@ -124,6 +124,7 @@ async fn run_on(
     let config = &loaded.config;
     access::write_settings(folder, config)?;
     let metrics = telemetry::start_metrics()?;
+    let traces = telemetry::start_traces(config, "dev")?;
     let stores = open_stores(loaded).await?;
     let mut parts = Parts::start(&stores, config, listeners, metrics);
     let ready = async {
@@ -147,6 +148,7 @@ async fn run_on(
     }
     let stopped = parts.stop().await;
     stores.engine.quit().await;
+    traces.stop().await;
     ran.and(stopped)
 }
 

@@ -36,6 +36,7 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     telemetry::start_logs(config)?;
     let metrics = telemetry::start_metrics()?;
+    let traces = telemetry::start_traces(config, "worker")?;
     let stop = shutdown::on_signals()?;
     let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
     let admin_stop = CancellationToken::new();
@@ -48,6 +49,7 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     tracing::info!(deployment = stores.engine.deployment().id, "the workers run");
     let ran = roles::run_workers(&stores, config, stop).await;
     stores.engine.quit().await;
+    traces.stop().await;
     admin_stop.cancel();
     admin.await??;
     tracing::info!("the workers have stopped");
