@@ -23,7 +23,7 @@ use tower::{Layer, Service};
 use tracing::field::display;
 use tracing::{Instrument as _, Level};
 
-use crate::metrics::{HttpMetrics, OrderOutcome, UNMATCHED};
+use crate::metrics::{HttpMetrics, InFlight, OrderOutcome, UNMATCHED};
 use crate::orders::REPLAYED;
 use crate::problem::{PROBLEM_CONTENT_TYPE, Pending, Problem};
 use crate::settings::{ApiSettings, TraceSettings};
@@ -98,6 +98,7 @@ struct Seen {
     route: Option<MatchedPath>,
     origin: Option<HeaderValue>,
     traced: Traced,
+    _in_flight: InFlight,
 }
 
 impl<S> Service<Request> for Observed<S>
@@ -124,6 +125,7 @@ where
             traced: Traced::of(request.headers(), shared.traces.as_ref(), request.method(), template),
             route,
             origin: shared.cors.enabled().then(|| request.headers().get(ORIGIN).cloned()).flatten(),
+            _in_flight: shared.metrics.begin(),
         };
         if header_bytes(request.uri(), request.headers()) > shared.header_max_bytes {
             let problem = Problem::HeadersTooLarge { limit: shared.header_max_bytes };

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::call::Call;
 use crate::engine::{Engine, ShardHandle, Shared};
-use crate::metrics;
+use crate::metrics::{self, Queued};
 use crate::sale::{Decision, DropTerms, GrantCall, GroupCall, OrderRequest, decode_grant_reply, index_of};
 use crate::traces::{self, TracedCall, TracedOrder};
 use crate::{EngineError, scripts};
@@ -32,6 +32,8 @@ pub(crate) struct Pending {
     /// What its answer waits for.
     durability: Durability,
     expires: Instant,
+    /// Until its group is sent for the first time.
+    queued: Option<Queued>,
     traced: Option<TracedOrder>,
     answer: oneshot::Sender<Result<Decision, EngineError>>,
 }
@@ -51,8 +53,8 @@ impl Engine {
         let (answer, decision) = oneshot::channel();
         let durability = self.durability(request.drop.durability);
         let traced = request.trace.map(TracedOrder::new);
-        let expires = Instant::now() + wait;
-        let pending = Pending { call: GrantCall::new(request), durability, expires, traced, answer };
+        let (call, queued) = (GrantCall::new(request), Some(Queued::now()));
+        let pending = Pending { call, durability, expires: Instant::now() + wait, queued, traced, answer };
         // A full queue means minutes of work: better to say so at once than to keep the client waiting for nothing.
         queue.try_send(pending).map_err(|_| EngineError::Unavailable("too many orders wait".to_owned()))?;
         decision.await.unwrap_or(Err(EngineError::OutcomeUnknown))
@@ -125,7 +127,6 @@ impl Committer {
 
     /// Decides a group and answers its orders; leaves those in it that are to be tried again.
     async fn commit(&mut self, group: &mut Vec<Pending>) -> Called {
-        metrics::group_size(group.len());
         let shared = Arc::clone(&self.shared);
         if let Err(error) = shared.wait_for_connection().await {
             return Called::Waiting(error);
@@ -135,6 +136,7 @@ impl Committer {
         if group.is_empty() {
             return Called::Answered;
         }
+        group.iter_mut().filter_map(|pending| pending.queued.take()).for_each(Queued::sent);
         match self.decide(handle, group).await {
             Ok(decided) => self.answer(group, decided),
             Err(error) if is_passing(&error) => Called::Waiting(error),
@@ -214,6 +216,7 @@ impl Committer {
         let settled = self.shared.settle_until(until, handle, &GRANT, &keys, &args).await;
         metrics::group_call(started.elapsed());
         let settled = settled?;
+        metrics::group_size(group.len());
         let lost_from = settled.was_lost.then_some(self.next);
         let calls = group.iter().map(|pending| &pending.call);
         let reply = decode_grant_reply(self.shard, settled.fields, calls, packed.drops(), lost_from)?;

@@ -31,7 +31,7 @@ pub use engine::Engine;
 pub use error::{ConnectError, EngineError};
 pub use keys::Keys;
 pub use log::{Acknowledged, EntryReceipt, LogEntry, LogStatus, PendingClaim};
-pub use metrics::describe_metrics;
+pub use metrics::METRICS;
 pub use reconcile::{ShardCut, UsersCut};
 pub use recovery::{DamageCheck, DropPresence, HistoryChunk, Purges, RecoveryGuard, ShardInspection, ShardLine};
 pub use sale::{

@@ -14,7 +14,8 @@ use crate::dead::LetterChange;
 use crate::durability::Source;
 use crate::engine::Engine;
 use crate::keys::Keys;
-use crate::redis::{CallError, Fields};
+use crate::metrics::Operation;
+use crate::redis::{CallError, Fields, counted};
 use crate::{EngineError, scripts};
 
 /// Pending entries that one call hands over.
@@ -25,6 +26,9 @@ const TAIL_ENTRIES: i64 = 64;
 
 /// Entries of the log that a search for a drop's newest orders reads at most.
 const TAIL_LIMIT: usize = 4_096;
+
+static CLAIM: Operation = Operation::new("xautoclaim");
+static RANGE: Operation = Operation::new("xrange");
 
 pub(crate) static READ: Call<()> = Call::fenced(&scripts::LOG_READ, &[("read", ())]);
 pub(crate) static TAKE: Call<()> = Call::fenced(&scripts::LOG_TAKE, &[("taken", ())]);
@@ -204,7 +208,7 @@ impl Engine {
             Value::from(limit as i64),
         ];
         let redis = &self.shared.redis;
-        let claimed = redis.writer().custom(command, args).await;
+        let claimed = counted(&CLAIM, redis.writer().custom(command, args)).await;
         let value: Value = claimed.map_err(|error| redis.change_failed(error))?;
         let mut fields = Fields::of("XAUTOCLAIM", value)?;
         fields.text()?;
@@ -372,7 +376,7 @@ impl Engine {
         let key = &self.shared.handle(shard)?.keys.log;
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let redis = &self.shared.redis;
-        let entries = redis.reader().xrange(key, from, "+", Some(limit)).await;
+        let entries = counted(&RANGE, redis.reader().xrange(key, from, "+", Some(limit))).await;
         let value: Value = entries.map_err(|error| redis.read_failed(error))?;
         Ok(read_entries(shard, Fields::of("XRANGE", value)?)?.entries)
     }

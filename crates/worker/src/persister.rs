@@ -192,6 +192,10 @@ impl Persister {
         let Batch { entries: moving, facts, .. } = batch;
         let refused = keep(&*self.archive, &facts).await.inspect_err(|_| metrics::archive_failed())?;
         metrics::archived(facts.len() - refused.len());
+        let now_ms = Timestamp::now().as_ms();
+        for moving in &moving {
+            metrics::persister_lag(now_ms - moving.receipt.id.time().as_ms());
+        }
         let (mut entries, mut acknowledged_facts) = (0, 0);
         for state in &mut self.shards {
             let mut kept = Vec::new();
@@ -267,18 +271,6 @@ impl Persister {
                     tracing::info!(%shard, entries, "handed entries over to another persister");
                 }
                 Err(error) => tracing::debug!(%shard, %error, "entries could not be handed over"),
-            }
-        }
-    }
-
-    async fn observe(&self) {
-        for shard in self.engine.shards() {
-            if let Ok(status) = self.engine.log_status(shard).await {
-                metrics::log_status(shard, &status);
-                metrics::clock_skew(status.now_ms.cast_signed() - Timestamp::now().as_ms());
-            }
-            if let Ok(letters) = self.engine.count_letters(shard).await {
-                metrics::dead_letters(shard, letters);
             }
         }
     }
@@ -412,7 +404,6 @@ async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken)
     let settings = persister.settings.clone();
     let mut idle = Pause::new(settings.poll_min, settings.poll_max);
     let mut failing = Pause::new(settings.poll_max, settings.backoff_max);
-    let mut observed_at = Instant::now();
     loop {
         let go_on = match persister.step().await {
             Ok(persisted) => {
@@ -431,10 +422,6 @@ async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken)
                 failing.wait(shutdown).await
             }
         };
-        if observed_at.elapsed().as_secs() >= 1 {
-            observed_at = Instant::now();
-            persister.observe().await;
-        }
         if !go_on {
             break;
         }

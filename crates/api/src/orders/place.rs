@@ -166,7 +166,11 @@ const fn problem(refusal: Refusal) -> Problem {
 }
 
 fn confirmed(state: &ApiState, order: &Order, outcome: OrderOutcome) -> Result<Response, Problem> {
-    state.order_metrics().count(outcome);
+    if outcome == OrderOutcome::Granted {
+        state.order_metrics().granted(order.quantity);
+    } else {
+        state.order_metrics().count(outcome);
+    }
     let mut response = answer(StatusCode::CREATED, order)?;
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/orders/{}", order.id)) {
         response.headers_mut().insert(LOCATION, location);
@@ -185,6 +189,7 @@ fn refused(state: &ApiState, problem: Problem) -> Response {
 /// What a problem's code is counted as.
 const fn outcome(code: Code) -> OrderOutcome {
     match code {
+        Code::RateLimited => OrderOutcome::RateLimited,
         Code::SaleNotActive => OrderOutcome::NotActive,
         Code::LimitReached => OrderOutcome::LimitReached,
         Code::SoldOut => OrderOutcome::SoldOut,

@@ -12,18 +12,20 @@ use http_body::{Frame, SizeHint};
 use tower::Service;
 
 use super::connections::{Connection, Turn};
+use crate::limits::Peer;
 
-/// A service that tells its connection when a request begins and ends.
+/// A service that tells its connection when a request begins and ends, and requests where they come from.
 #[derive(Clone)]
 pub(super) struct Watched<S> {
     inner: S,
     connection: Arc<Connection>,
+    peer: Option<Peer>,
 }
 
 impl<S> Watched<S> {
-    /// The service of one connection.
-    pub const fn new(inner: S, connection: Arc<Connection>) -> Self {
-        Self { inner, connection }
+    /// The service of one connection; without a peer, requests are not told.
+    pub const fn new(inner: S, connection: Arc<Connection>, peer: Option<Peer>) -> Self {
+        Self { inner, connection, peer }
     }
 }
 
@@ -41,7 +43,10 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         let turn = Turn::begin(&self.connection);
         let body = |inner| ClientBody { inner, connection: Arc::clone(&self.connection), ended: false };
         let connection = Arc::clone(&self.connection);

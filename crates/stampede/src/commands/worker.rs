@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Flag, flag};
 use crate::config::Loaded;
-use crate::{admin, roles, shutdown, telemetry};
+use crate::telemetry::{self, Metrics, Role};
+use crate::{admin, roles, shutdown};
 
 /// Moves what was decided into the archive, recovers Redis after a restart, starts and ends sales in time.
 ///
@@ -35,17 +36,18 @@ impl Options {
 pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     telemetry::start_logs(config)?;
-    let metrics = telemetry::start_metrics()?;
-    let traces = telemetry::start_traces(config, "worker")?;
+    let metrics = Metrics::start(Role::Worker, config)?;
+    let traces = telemetry::start_traces(config, Role::Worker)?;
     let stop = shutdown::on_signals()?;
     let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
     let admin_stop = CancellationToken::new();
-    let admin = tokio::spawn(admin::serve(admin_listener, metrics, admin_stop.clone()));
+    let admin = tokio::spawn(admin::serve(admin_listener, metrics.clone(), admin_stop.clone()));
     let patience = Duration::from_millis(config.startup_timeout_ms);
     let stores = tokio::select! {
         stores = roles::connect(loaded, patience) => stores?,
         () = stop.cancelled() => return Ok(()),
     };
+    metrics.connected(&stores.engine);
     tracing::info!(deployment = stores.engine.deployment().id, "the workers run");
     let ran = roles::run_workers(&stores, config, stop).await;
     stores.engine.quit().await;

@@ -148,6 +148,8 @@ settings! {
         log: String = "info";
         /// How logs are written: `pretty` or `json`.
         log_format: LogFormat = "pretty";
+        /// The most drops that /metrics shows one by one; those on sale first.
+        metrics_drops_max: u64 = 100 in 0..=10_000;
         /// How long a starting process waits for Redis and the archive, as containers start in any order.
         startup_timeout_ms: u64 = 30_000 in 0..=HOUR_MS;
     }
@@ -214,6 +216,20 @@ settings! {
         quantity_max_units: u64 = 1_000 in 1..=1_000;
         /// What Retry-After says on 503.
         retry_after_s: u64 = 1 in 1..=3_600;
+    }
+    "Rate limits, of each api process" {
+        /// Requests in a second for each client address, in front of everything; 0 is off.
+        rate_limit_front_per_s: u64 = 0 in 0..=1_000_000;
+        /// The most of them at once.
+        rate_limit_front_burst: u64 = 100 in 1..=1_000_000;
+        /// Requests in a second for each user with a valid token, whatever the address; 0 is off.
+        rate_limit_user_per_s: u64 = 0 in 0..=1_000_000;
+        /// The most of them at once.
+        rate_limit_user_burst: u64 = 20 in 1..=1_000_000;
+        /// The most addresses, and the most users, that are remembered; beyond it newcomers are not limited.
+        rate_limit_keys_max: u64 = 262_144 in 1_024..=16_777_216;
+        /// Proxies whose X-Forwarded-For is believed: addresses and networks such as 10.0.0.0/8, with commas between them.
+        trusted_proxies: Vec<String> = [];
     }
     "Snapshots of drops" {
         /// How often the snapshots of drops are read anew.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use metrics::{Unit, counter, describe_counter};
+use metrics::counter;
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::catalogue::TRACE_SPANS;
+use super::metrics::Role;
 use crate::config::Config;
 
 /// The most spans that wait to be sent.
@@ -42,9 +44,6 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// How often it is said that the receiver takes nothing.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
-/// Spans, by what became of them.
-const SPANS: &str = "stampede_trace_spans_total";
-
 /// The export of spans; nothing at all unless there is a receiver.
 #[derive(Default)]
 pub struct Traces {
@@ -56,13 +55,8 @@ pub struct Traces {
 ///
 /// # Errors
 /// If the receiver's address or headers cannot be used.
-pub fn start_traces(config: &Config, role: &'static str) -> anyhow::Result<Traces> {
+pub fn start_traces(config: &Config, role: Role) -> anyhow::Result<Traces> {
     let Some(url) = config.traces_url()? else { return Ok(Traces::default()) };
-    describe_counter!(
-        SPANS,
-        Unit::Count,
-        "Spans, by outcome: exported, failed (the receiver did not take them), or dropped (no room to wait)."
-    );
     let reason = Reason::default();
     let mut exporter = exporter(config, url.as_str(), &reason)?;
     let resource = resource(role);
@@ -125,14 +119,14 @@ impl HttpClient for Client {
 }
 
 /// What all spans of this process have in common. The process's environment may add to it (`OTEL_RESOURCE_ATTRIBUTES`).
-fn resource(role: &'static str) -> Resource {
+fn resource(role: Role) -> Resource {
     Resource::builder()
-        .with_service_name(format!("stampede-{role}"))
+        .with_service_name(format!("stampede-{}", role.as_str()))
         .with_attributes([
             KeyValue::new("service.namespace", "stampede"),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
             KeyValue::new("service.instance.id", uuid::Uuid::new_v4().to_string()),
-            KeyValue::new("stampede.role", role),
+            KeyValue::new("stampede.role", role.as_str()),
         ])
         .build()
 }
@@ -146,7 +140,7 @@ impl SpanProcessor for Queue {
 
     fn on_end(&self, span: SpanData) {
         if self.0.try_send(span).is_err() {
-            counter!(SPANS, "outcome" => "dropped").increment(1);
+            counter!(TRACE_SPANS.name, "outcome" => "dropped").increment(1);
         }
     }
 
@@ -214,7 +208,7 @@ impl Sender {
 
     fn count(&mut self, spans: usize, exported: OTelSdkResult) {
         let outcome = if exported.is_ok() { "exported" } else { "failed" };
-        counter!(SPANS, "outcome" => outcome).increment(spans as u64);
+        counter!(TRACE_SPANS.name, "outcome" => outcome).increment(spans as u64);
         let Err(error) = exported else {
             if let Some(failing) = self.failing.take() {
                 tracing::info!(receiver = self.url, lost = failing.lost, "traces are exported again");

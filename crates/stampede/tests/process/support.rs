@@ -186,6 +186,15 @@ impl Api {
         self.ask(Method::POST, "/orders", Some(json!({ "drop_id": drop })), Some(key)).await
     }
 
+    pub async fn order_units(&self, drop: &str, key: &str, units: u16) -> Answer {
+        let order = json!({ "drop_id": drop, "quantity": units });
+        self.ask(Method::POST, "/orders", Some(order), Some(key)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.ask(Method::DELETE, path, None, None).await
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, None, None).await
     }

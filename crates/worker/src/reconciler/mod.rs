@@ -353,7 +353,7 @@ impl Reconciler {
 
     fn tell(&mut self, report: &ReconcileReport) {
         let verdict = report.verdict();
-        metrics::reconciled(verdict.as_str());
+        metrics::reconciled(verdict);
         for drop in report.shards.iter().flat_map(|shard| &shard.drops) {
             metrics::reconciled_drop(drop.users_checked);
             if !drop.is_clean() {
@@ -363,7 +363,7 @@ impl Reconciler {
         for kind in DriftKind::ALL {
             let drift = self.known.values().flat_map(|known| &known.drift).filter(|drift| drift.kind == kind);
             // What has no units is counted by itself.
-            metrics::drift(kind.as_str(), drift.map(|drift| drift.units.max(drift.count)).sum());
+            metrics::drift(kind, drift.map(|drift| drift.units.max(drift.count)).sum());
         }
         if verdict == Verdict::Clean {
             self.clean_at = Instant::now();

@@ -63,6 +63,9 @@ impl ShardReport {
 }
 
 impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Clean, Self::Unknown, Self::Drift];
+
     /// The word for it, in metrics and on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
