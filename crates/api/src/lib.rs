@@ -36,6 +36,7 @@ pub use problem::{Code, FieldError, Problem};
 pub use router::router;
 pub use server::serve;
 pub use settings::{
-    ApiSettings, RateLimit, RateLimitSettings, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, TrustedIssuer,
+    ApiSettings, RateLimit, RateLimitSettings, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, TraceSettings,
+    TrustedIssuer,
 };
 pub use state::{ApiState, InvalidSettings};

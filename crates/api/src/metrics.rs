@@ -76,7 +76,7 @@ const STATUSES: [u16; 19] =
 const METHODS: [&str; 6] = ["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
 /// The label of an address that no route has.
-const UNMATCHED: &str = "unmatched";
+pub(crate) const UNMATCHED: &str = "unmatched";
 
 /// The counters of all routes. Routes are known when the router is built, so the metric's size is bounded.
 pub(crate) struct HttpMetrics {
@@ -190,7 +190,7 @@ impl OrderOutcome {
         Self::Invalid,
     ];
 
-    const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
             Self::Replayed => "replayed",

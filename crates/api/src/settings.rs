@@ -66,6 +66,18 @@ pub struct ApiSettings {
     pub sku_refresh: Duration,
     /// For how long an answer of `/readyz` is reused, so that probes cost nothing.
     pub ready_max_age: Duration,
+    /// Which requests are traced; none at all unless the process exports spans.
+    pub traces: Option<TraceSettings>,
+}
+
+/// Which requests are traced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TraceSettings {
+    /// The share of the requests that are recorded, from 0 to 1.
+    pub sample_ratio: f64,
+    /// Whether a client that sends a context decides whether its request is recorded, instead of the ratio. Only where all
+    /// clients are ours.
+    pub trust_clients: bool,
 }
 
 impl Default for ApiSettings {
@@ -94,6 +106,7 @@ impl Default for ApiSettings {
             snapshot_max_drops: 10_000,
             sku_refresh: Duration::from_secs(3),
             ready_max_age: Duration::from_secs(1),
+            traces: None,
         }
     }
 }

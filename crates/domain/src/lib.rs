@@ -25,6 +25,7 @@ mod product;
 mod shard;
 mod stock;
 mod time;
+mod trace;
 
 pub use closing::{Closing, counts, uncovered};
 pub use codec::Malformed;
@@ -47,3 +48,4 @@ pub use product::Product;
 pub use shard::{InvalidShardCount, Shard, ShardCount};
 pub use stock::Stock;
 pub use time::{InvalidTimestamp, Timestamp};
+pub use trace::{MAX_GROUP_TRACES, TraceContext, TraceId, Traceparent};

@@ -22,6 +22,7 @@ mod sale;
 mod scripts;
 mod settings;
 mod timers;
+mod traces;
 
 pub use changes::{DropChanged, DropChanges};
 pub use dead::{KeptLetter, LetterChange, LetterCompensation, LetterNote, LetterReplay, LetterState};
@@ -40,3 +41,4 @@ pub use sale::{
 pub use scripts::{SCRIPTS, Script};
 pub use settings::{EngineSettings, LogBound};
 pub use timers::{DueTimer, TimerKind};
+pub use traces::{span_context, tracer};

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::interfaces::{ClientLike, StreamsInterface};
 use fred::types::{ClusterHash, CustomCommand, Value};
-use stampede_domain::{DeadLetter, DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, OrderId, Shard};
+use stampede_domain::{
+    DeadLetter, DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, OrderId, Shard, TraceContext,
+};
 
 use crate::call::Call;
 use crate::dead::LetterChange;
@@ -59,6 +61,7 @@ pub struct LogEntry {
     kind: Bytes,
     data: Bytes,
     picks: Bytes,
+    trace: Bytes,
 }
 
 impl LogEntry {
@@ -76,6 +79,12 @@ impl LogEntry {
     /// [`Malformed`] if this version did not write it.
     pub fn replayed(&self) -> Result<Option<Fact>, Malformed> {
         self.fields().replayed()
+    }
+
+    /// The contexts of its traced orders, in their order; none where the log was read for its facts alone, and none if they
+    /// cannot be read, since nothing that counts depends on them.
+    pub fn traces(&self) -> Vec<TraceContext> {
+        TraceContext::read_all(&self.trace).unwrap_or_default()
     }
 
     fn fields(&self) -> Entry<'_> {
@@ -396,6 +405,7 @@ impl Engine {
                     kind: entry.bytes()?,
                     data: entry.bytes()?,
                     picks: entry.bytes()?,
+                    trace: Bytes::new(),
                 })
             })
             .collect()
@@ -435,7 +445,19 @@ fn read_entries(shard: Shard, mut entries: Fields) -> Result<PendingClaim, CallE
         let (kind, data, picks) = (value("kind")?, value("data")?, value("picks")?);
         let epoch = Epoch(fields.parse_bytes(&epoch)?);
         let number = fields.parse_bytes(&number)?;
-        claim.entries.push(LogEntry { shard, id, epoch, number, kind, data, picks });
+        let trace = read_trace(&mut fields)?;
+        claim.entries.push(LogEntry { shard, id, epoch, number, kind, data, picks, trace });
     }
     Ok(claim)
+}
+
+/// The field `trace`, if it is among those behind the fields that every entry has. Others are a newer version's.
+fn read_trace(fields: &mut Fields) -> Result<Bytes, CallError> {
+    while fields.len() > 0 {
+        let (name, value) = (fields.bytes()?, fields.bytes()?);
+        if name == b"trace"[..] {
+            return Ok(value);
+        }
+    }
+    Ok(Bytes::new())
 }

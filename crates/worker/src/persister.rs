@@ -7,10 +7,11 @@
 //! becomes a dead letter.
 
 mod batch;
+mod traces;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
 use rand::RngExt;
@@ -100,13 +101,14 @@ impl Persister {
             self.claimed_at = Instant::now();
             self.take_over().await?;
         }
+        let began_at = SystemTime::now();
         let batch = self.read().await?;
         let read = batch.entries.len();
         if read == 0 {
             return Ok(Persisted::default());
         }
         let batch = self.confirm(batch).await?;
-        match self.archive_and_acknowledge(batch).await {
+        match self.archive_and_acknowledge(batch, began_at).await {
             Ok((entries, facts)) => Ok(Persisted { entries, facts, left: read - entries }),
             Err(error) => {
                 self.drain_again();
@@ -182,7 +184,11 @@ impl Persister {
         }
     }
 
-    async fn archive_and_acknowledge(&mut self, batch: Batch) -> Result<(usize, usize), PersistError> {
+    async fn archive_and_acknowledge(
+        &mut self,
+        batch: Batch,
+        began_at: SystemTime,
+    ) -> Result<(usize, usize), PersistError> {
         let Batch { entries: moving, facts, .. } = batch;
         let refused = keep(&*self.archive, &facts).await.inspect_err(|_| metrics::archive_failed())?;
         metrics::archived(facts.len() - refused.len());
@@ -204,6 +210,7 @@ impl Persister {
                 Ok(done) => {
                     for kept in &done.kept {
                         state.finished(kept);
+                        traces::record(kept.moving, began_at, moving.len());
                         acknowledged_facts += kept.moving.facts.len();
                     }
                     entries += done.kept.len();

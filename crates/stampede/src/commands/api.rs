@@ -47,6 +47,7 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     }
     telemetry::start_logs(config)?;
     let metrics = Metrics::start(Role::Api, config)?;
+    let traces = telemetry::start_traces(config, Role::Api)?;
     let stop = shutdown::on_signals()?;
     let listener = roles::bind(config.listen, "--listen")?;
     let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
@@ -62,6 +63,7 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     tracing::info!(listen = %listening, deployment = stores.engine.deployment().id, "the API answers");
     let served = roles::serve_api(&stores, config, listener, stop).await;
     stores.engine.quit().await;
+    traces.stop().await;
     admin_stop.cancel();
     admin.await??;
     tracing::info!("the API has stopped");

@@ -125,6 +125,7 @@ async fn run_on(
     let config = &loaded.config;
     access::write_settings(folder, config)?;
     let metrics = Metrics::start(Role::Dev, config)?;
+    let traces = telemetry::start_traces(config, Role::Dev)?;
     let stores = open_stores(loaded).await?;
     metrics.connected(&stores.engine);
     let mut parts = Parts::start(&stores, config, listeners, metrics);
@@ -149,6 +150,7 @@ async fn run_on(
     }
     let stopped = parts.stop().await;
     stores.engine.quit().await;
+    traces.stop().await;
     ran.and(stopped)
 }
 

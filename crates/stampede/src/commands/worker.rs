@@ -37,6 +37,7 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     telemetry::start_logs(config)?;
     let metrics = Metrics::start(Role::Worker, config)?;
+    let traces = telemetry::start_traces(config, Role::Worker)?;
     let stop = shutdown::on_signals()?;
     let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
     let admin_stop = CancellationToken::new();
@@ -50,6 +51,7 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     tracing::info!(deployment = stores.engine.deployment().id, "the workers run");
     let ran = roles::run_workers(&stores, config, stop).await;
     stores.engine.quit().await;
+    traces.stop().await;
     admin_stop.cancel();
     admin.await??;
     tracing::info!("the workers have stopped");

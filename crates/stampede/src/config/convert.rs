@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use stampede_api::{ApiSettings, RateLimit, RateLimitSettings, TokenAlgorithm, TokenKey, TokenSettings};
+use stampede_api::{ApiSettings, RateLimit, RateLimitSettings, TokenAlgorithm, TokenKey, TokenSettings, TraceSettings};
 use stampede_engine::{EngineSettings, LogBound};
 use stampede_worker::WorkerSettings;
 
@@ -54,6 +54,10 @@ impl Config {
             snapshot_max_drops: size(self.snapshot_max_drops),
             sku_refresh: ms(self.sku_refresh_ms),
             ready_max_age: ms(self.ready_max_age_ms),
+            traces: self.otlp_endpoint.as_ref().map(|_| TraceSettings {
+                sample_ratio: self.trace_sample_ratio.get(),
+                trust_clients: self.trace_trust_clients,
+            }),
         }
     }
 

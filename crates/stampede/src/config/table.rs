@@ -35,6 +35,8 @@ pub enum Kind {
     Text,
     /// A whole number.
     Number,
+    /// A number from 0 to 1.
+    Ratio,
     /// `true` or `false`.
     Flag,
     /// Items with commas between them.
@@ -51,6 +53,26 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object a line.
     Json,
+}
+
+/// A share of something.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Ratio(f64);
+
+impl Ratio {
+    /// The share, from 0 to 1.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Ratio {
+    type Error = &'static str;
+
+    fn try_from(share: f64) -> Result<Self, Self::Error> {
+        if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err("it must be from 0 to 1") }
+    }
 }
 
 /// A type that a setting can have.
@@ -75,6 +97,7 @@ setting_types! {
     Durability: Text;
     LogFormat: Text;
     u64: Number;
+    Ratio: Ratio;
     bool: Flag;
     Vec<String>: List;
     SecretString: Text true;
@@ -129,6 +152,16 @@ settings! {
         metrics_drops_max: u64 = 100 in 0..=10_000;
         /// How long a starting process waits for Redis and the archive, as containers start in any order.
         startup_timeout_ms: u64 = 30_000 in 0..=HOUR_MS;
+    }
+    "Traces" {
+        /// Where traces are sent: an OTLP receiver over HTTP, such as http://collector:4318. Nowhere unless it is set.
+        otlp_endpoint: Option<String> = null;
+        /// Headers that go with them, as name=value with commas between them; for a receiver that wants a password.
+        otlp_headers: Option<SecretString> = null;
+        /// The share of the requests that are traced, from 0 to 1.
+        trace_sample_ratio: Ratio = 0.01;
+        /// Whether a client's `traceparent` decides what is traced, not the ratio; only where no client is a stranger.
+        trace_trust_clients: bool = false;
     }
     "Stores" {
         /// Redis: redis://, rediss://, redis-cluster:// or redis-sentinel://, with user and password if it wants them.

@@ -40,7 +40,7 @@ fn every_setting_says_what_it_is() {
     for setting in SETTINGS.iter() {
         assert!(names.insert(setting.name), "{} is there twice", setting.name);
         assert!(setting.doc.len() > 20 && setting.doc.len() < 120, "{}: {}", setting.name, setting.doc);
-        assert_eq!(setting.range.is_some(), setting.default.is_number(), "{}: a number has a range", setting.name);
+        assert_eq!(setting.range.is_some(), setting.default.is_u64(), "{}: a whole number has a range", setting.name);
         if let (Some(range), Some(default)) = (&setting.range, setting.default.as_u64()) {
             assert!(range.contains(&default), "{}", setting.name);
         }

@@ -32,6 +32,9 @@ pub fn problems(loaded: &Loaded) -> Vec<String> {
     if let Err(error) = Tokens::new(&config.token_settings()) {
         problems.push(format!("token_secret, token_keys, trusted_issuers: {error}"));
     }
+    problems.extend(
+        config.traces_url().err().into_iter().chain(config.traces_headers().err()).map(|error| format!("{error:#}")),
+    );
     if let Err(error) = TrustedProxies::parse(&config.trusted_proxies) {
         problems.push(format!("trusted_proxies: {error}"));
     }

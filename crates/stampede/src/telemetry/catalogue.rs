@@ -93,7 +93,13 @@ pub const TOKIO_BUSY: Metric =
 pub const TOKIO_PARKS: Metric =
     Metric::counter("stampede_tokio_parks_total", &[], "How often a thread had nothing to do, all together.");
 
-/// What is read when it is asked for, or told once.
+pub const TRACE_SPANS: Metric = Metric::counter(
+    "stampede_trace_spans_total",
+    &["outcome"],
+    "Spans, by outcome: exported, failed (the receiver did not take them), or dropped (no room to wait).",
+);
+
+/// What is read when it is asked for, or told once; and what becomes of spans.
 const METRICS: &[Metric] = &[
     BUILD_INFO,
     REDIS_CONNECTED,
@@ -125,6 +131,7 @@ const METRICS: &[Metric] = &[
     TOKIO_GLOBAL_QUEUE,
     TOKIO_BUSY,
     TOKIO_PARKS,
+    TRACE_SPANS,
 ];
 
 /// Every metric, in the order of the page.

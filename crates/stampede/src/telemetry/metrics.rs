@@ -27,7 +27,8 @@ pub enum Role {
 }
 
 impl Role {
-    const fn as_str(self) -> &'static str {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Worker => "worker",
