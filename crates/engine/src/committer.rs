@@ -61,12 +61,12 @@ impl Engine {
     }
 }
 
-/// Starts the committer of a shard; it ends when no [`Engine`] is left.
-pub(crate) fn spawn(shared: Arc<Shared>, shard: Shard) -> mpsc::Sender<Pending> {
+/// Starts the committer of a shard whose next entry could stand at `next`; it ends when no [`Engine`] is left.
+pub(crate) fn spawn(shared: Arc<Shared>, shard: Shard, next: LogId) -> mpsc::Sender<Pending> {
     let (queue, orders) = mpsc::channel(shared.settings.queue_max_orders);
     tokio::spawn(async move {
         let waiting = Arc::default();
-        let mut committer = Committer { shared, shard, orders, next: LogId::default(), waiting };
+        let mut committer = Committer { shared, shard, orders, next, waiting };
         committer.run().await;
     });
     queue

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fred::interfaces::PubsubInterface;
-use stampede_domain::{Deployment, DropId, Shard};
+use stampede_domain::{Deployment, DropId, LogId, Shard};
 use tokio::sync::mpsc;
 
 use crate::clock::ShardClock;
@@ -58,8 +58,9 @@ impl Engine {
         let channels: Vec<String> = shards.iter().map(|handle| handle.keys.changes.clone()).collect();
         redis.subscriber().subscribe(channels).await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
         let shared = Arc::new(Shared { redis, settings, deployment, keeper, shards });
-        shared.check_owner().await?;
-        let queues = shared.shards.iter().map(|handle| committer::spawn(Arc::clone(&shared), handle.shard)).collect();
+        let next = shared.check_owner().await?;
+        let queues = shared.shards.iter().zip(next);
+        let queues = queues.map(|(handle, next)| committer::spawn(Arc::clone(&shared), handle.shard, next)).collect();
         Ok(Self { shared, queues })
     }
 
@@ -143,14 +144,21 @@ impl Shared {
             .ok_or_else(|| EngineError::Malformed(format!("no shard {shard} in this deployment")))
     }
 
-    async fn check_owner(&self) -> Result<(), ConnectError> {
+    /// Makes sure that Redis belongs to this deployment, or to nobody. Returns, for each shard, where its next entry could
+    /// stand.
+    async fn check_owner(&self) -> Result<Vec<LogId>, ConnectError> {
+        let mut next = Vec::with_capacity(self.shards.len());
         for handle in &self.shards {
             let inspection = match self.inspect(handle).await {
                 Ok(inspection) => inspection,
                 // Whom it belongs to is asked again before it is recovered.
-                Err(EngineError::ShardMoving) => continue,
+                Err(EngineError::ShardMoving) => {
+                    next.push(LogId::default());
+                    continue;
+                }
                 Err(error) => return Err(ConnectError::Unreachable(error.to_string())),
             };
+            next.push(inspection.last_id.map(LogId::next).unwrap_or_default());
             let Some((found, shards)) = inspection.owner else { continue };
             if found != self.deployment.id {
                 return Err(ConnectError::ForeignDeployment { found, expected: self.deployment.id.clone() });
@@ -160,6 +168,6 @@ impl Shared {
                 return Err(ConnectError::ForeignShards { found: shards, expected });
             }
         }
-        Ok(())
+        Ok(next)
     }
 }

@@ -16,6 +16,7 @@ use support::{Faults, WAIT, definition, grant_call, join_in_order, request, resu
 on_both! {
     an_order_whose_answer_is_lost_is_granted_once,
     a_lost_group_is_settled_as_a_whole,
+    a_fresh_process_tells_repetitions_from_what_its_lost_call_granted,
     a_change_whose_answer_is_lost_is_made_once,
     a_letter_is_settled_once_though_the_answer_is_lost,
     an_outcome_that_nobody_could_settle_is_settled_by_the_same_key,
@@ -73,6 +74,16 @@ async fn a_lost_group_is_settled_as_a_whole(f: Faults) {
         }
     }
     assert_eq!((f.h.grants().await, f.h.drop_now(&drop.id).await.available_units), (30, 0));
+}
+
+async fn a_fresh_process_tells_repetitions_from_what_its_lost_call_granted(f: Faults) {
+    let drop = f.h.open("fresh", 5, 1).await;
+    let before = f.h.buy(&drop, "user-0", "k", 1).await;
+    let engine = f.engine(|_| ()).await;
+    let orders: Vec<_> = (0..2).map(|n| place(&engine, &drop, &format!("user-{n}"), "k")).collect();
+    let decisions = f.lose(join_in_order(orders), |f| f.grants() == 2).await;
+    assert_eq!(decisions[0], Ok(Decision::Replayed(before)));
+    assert!(matches!(decisions[1], Ok(Decision::Granted(_))), "{decisions:?}");
 }
 
 async fn a_change_whose_answer_is_lost_is_made_once(f: Faults) {

@@ -51,6 +51,8 @@ pub struct ShardInspection {
     pub recovering: Option<Epoch>,
     /// The number of the last entry.
     pub number: Option<u64>,
+    /// The id of the last entry.
+    pub(crate) last_id: Option<LogId>,
     /// Deployment and number of shards that this Redis belongs to, if it belongs to any.
     pub(crate) owner: Option<(String, u16)>,
     /// How many of the shard's own keys are there.
@@ -253,13 +255,25 @@ impl Shared {
         let line = fields.optional()?.map(Epoch);
         let recovering = fields.optional()?.map(Epoch);
         let number = fields.optional()?;
-        let (_last_ms, _last_sequence): (Option<u64>, Option<u16>) = (fields.optional()?, fields.optional()?);
+        let (ms, sequence) = (fields.optional()?, fields.optional()?);
+        let last_id = ms.zip(sequence).map(|(ms, sequence)| LogId { ms, sequence });
         let (deployment, shards) = (fields.optional::<String>()?, fields.optional()?);
         handle.clock.heard(fields.parse()?);
         let keys: u8 = fields.parse()?;
         let keys_missing = keys < 6;
         let owner = deployment.zip(shards);
-        Ok(ShardInspection { token, trusted_token, epoch, line, recovering, number, owner, keys, keys_missing })
+        Ok(ShardInspection {
+            token,
+            trusted_token,
+            epoch,
+            line,
+            recovering,
+            number,
+            last_id,
+            owner,
+            keys,
+            keys_missing,
+        })
     }
 }
 
