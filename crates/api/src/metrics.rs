@@ -26,6 +26,11 @@ const REQUESTS_IN_FLIGHT: Metric =
     Metric::gauge("stampede_http_requests_in_flight", &[], "Requests that are being answered.");
 const CONNECTIONS: Metric =
     Metric::gauge("stampede_http_connections", &[], "Connections to the API's listener that are open.");
+const CONNECTIONS_BOUND: Metric = Metric::gauge(
+    "stampede_http_connections_bound",
+    &[],
+    "The most connections to the API's listener at a time (max_connections).",
+);
 const CONNECTIONS_CLOSED_EARLY: Metric = Metric::counter(
     "stampede_http_connections_closed_early_total",
     &["reason"],
@@ -60,6 +65,7 @@ pub const METRICS: &[Metric] = &[
     HTTP_REQUEST_DURATION,
     REQUESTS_IN_FLIGHT,
     CONNECTIONS,
+    CONNECTIONS_BOUND,
     CONNECTIONS_CLOSED_EARLY,
     UNREADABLE_REQUESTS,
     ORDERS,
@@ -173,7 +179,8 @@ pub(crate) enum OrderOutcome {
 }
 
 impl OrderOutcome {
-    const ALL: [Self; 14] = [
+    /// In the order of their numbers; the last one says how many there are.
+    const ALL: [Self; Self::Invalid as usize + 1] = [
         Self::Granted,
         Self::Replayed,
         Self::KeyReused,
@@ -254,8 +261,9 @@ pub(crate) struct ConnectionMetrics {
 }
 
 impl ConnectionMetrics {
-    /// Begins to count, at 0.
-    pub fn new() -> Self {
+    /// Begins to count, at 0, with room for `max` connections.
+    pub fn new(max: usize) -> Self {
+        gauge!(CONNECTIONS_BOUND.name).set(max as f64);
         let closed_early = |reason| counter!(CONNECTIONS_CLOSED_EARLY.name, "reason" => reason);
         Self { open: gauge!(CONNECTIONS.name), gave_way: closed_early("gave_way"), refused: closed_early("refused") }
     }

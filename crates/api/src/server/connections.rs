@@ -53,7 +53,7 @@ pub(super) struct Place {
 impl Connections {
     /// Room for `max` connections.
     pub fn new(max: usize, header_max_bytes: usize) -> Arc<Self> {
-        let (open, turns, metrics) = (Mutex::default(), Turns::default(), ConnectionMetrics::new());
+        let (open, turns, metrics) = (Mutex::default(), Turns::default(), ConnectionMetrics::new(max));
         Arc::new(Self { max, header_max_bytes, open, turns, metrics })
     }
 
