@@ -38,7 +38,10 @@ pub struct ApiSettings {
     /// The most connections at a time. At it, those that have kept us waiting for longest are closed, so that clients who
     /// open connections and send nothing do not keep others out. Bounds memory (about 32 KiB for each at worst) and files.
     pub max_connections: usize,
-    /// How long requests in flight may go on once the process is told to stop. Longer than `request_timeout`, so that all
+    /// How long the process goes on as before once it is told to stop, but for `/readyz`, which says so, and for connections,
+    /// which end with their next answer. Longer than the balancer takes to send nothing more here; zero where there is none.
+    pub shutdown_delay: Duration,
+    /// How long requests in flight may go on once nothing new is accepted. Longer than `request_timeout`, so that all
     /// of them are answered.
     pub shutdown_grace: Duration,
     /// The largest request body, in bytes. The largest request of the API, a product, has about 10 KiB.
@@ -78,6 +81,7 @@ impl Default for ApiSettings {
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(5),
             max_connections: 10_000,
+            shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(15),
             body_max_bytes: 64 * 1024,
             header_max_bytes: 16 * 1024,
