@@ -17,7 +17,7 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # need THING…: makes sure that things are there; installs those that are not, and says so before it does.
-# The things are: compiler curl git rust rust-tools redis java maven python faketime
+# The things are: compiler curl git rust rust-tools redis java maven python faketime docker-engine debootstrap iproute2
 need() {
   local thing missing=""
   for thing in "$@"; do
@@ -42,6 +42,8 @@ describe() {
     maven) say "Maven (mvn)" ;;
     python) say "Python 3.10 or newer, with venv (python3 -m venv)" ;;
     faketime) say "libfaketime (faketime), to set a server's clock back" ;;
+    docker-engine) say "Docker's engine (dockerd), with a command that builds images" ;;
+    iproute2) say "iproute2 (ip)" ;;
     *) say "$1" ;;
   esac
 }
@@ -56,6 +58,8 @@ is_there() {
     java) load_java && java_works ;;
     maven) have mvn ;;
     python) python3 -c "import ensurepip, venv" >/dev/null 2>&1 ;;
+    docker-engine) have dockerd && have docker ;;
+    iproute2) have ip ;;
     *) have "$1" ;;
   esac
 }
@@ -147,6 +151,7 @@ packages_of() {
     apt-get:python) say "python3 python3-venv" ;;
     dnf:python) say python3 ;;
     brew:python) say python3 ;;
+    apt-get:docker-engine) say "docker.io iptables" ;;
     dnf:faketime) say libfaketime ;;
     apt-get:rust-tools) say "rustfmt rust-clippy" ;;
     dnf:rust-tools) say "rustfmt clippy" ;;
@@ -223,3 +228,6 @@ install_packages() {
     brew) brew install --quiet "$@" </dev/null ;;
   esac
 }
+
+# random_hex BYTES: as many random bytes, in hexadecimal digits.
+random_hex() { od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
