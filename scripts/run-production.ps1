@@ -58,14 +58,12 @@ function New-RandomHex([int]$Bytes) {
 }
 
 function Initialize-Swarm {
-    switch (docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}') {
-        "active true" { }
-        "active false" { Stop-Script "this node is a worker of a Swarm: run this on a manager" }
-        default {
-            Write-Output "Running: docker swarm init"
-            if (-not (Test-Docker swarm init)) {
-                Stop-Script "no Swarm: if this machine has several addresses, run docker swarm init --advertise-addr ADDRESS"
-            }
+    $state = docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}'
+    if ($state -eq "active false") { Stop-Script "this node is a worker of a Swarm: run this on a manager" }
+    if ($state -ne "active true") {
+        Write-Output "Running: docker swarm init"
+        if (-not (Test-Docker swarm init)) {
+            Stop-Script "no Swarm: if this machine has several addresses, run docker swarm init --advertise-addr ADDRESS"
         }
     }
     # Redis and MongoDB stay where their files are.
@@ -116,14 +114,15 @@ function Initialize-Secrets {
 }
 
 function Publish-Stack {
-    $files = Get-ChildItem deploy/redis/*.conf, prometheus/*.yml, prometheus/rules/*, grafana/provisioning/*/*, grafana/dashboards/*
+    $mounted = @("deploy/redis/*.conf", "prometheus/*.yml", "prometheus/rules/*", "grafana/provisioning/*/*", "grafana/dashboards/*")
+    $files = Get-ChildItem -Path $mounted
     $bytes = [Text.Encoding]::UTF8.GetBytes(($files | Get-FileHash | ForEach-Object Hash) -join "")
     $env:CONFIGS_VERSION = [Convert]::ToHexString([Security.Cryptography.SHA256]::HashData($bytes)).Substring(0, 10).ToLowerInvariant()
     $env:STACK_IMAGE = $Image
     $env:API_REPLICAS = $ApiReplicas
     $env:API_PORT = $ApiPort
     $env:GRAFANA_PORT = $GrafanaPort
-    Invoke-Docker stack deploy --compose-file docker-stack.yml --detach=true --prune $Stack
+    Invoke-Docker stack deploy --compose-file docker-stack.yml "--detach=true" --prune $Stack
 }
 
 # Whether a service has all its tasks, and no update is on its way.
