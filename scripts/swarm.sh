@@ -256,6 +256,7 @@ check_archive() {
 
 have apt-get || skip "it needs Debian or Ubuntu"
 [ "$(id -u)" = 0 ] || skip "an engine of its own needs root"
+unshare --net --mount true 2>/dev/null || skip "this machine gives nobody a network of its own, as a container without privileges"
 need docker-engine debootstrap iproute2 python curl
 if [ -z "$BINARY" ]; then
   need compiler rust
