@@ -12,7 +12,6 @@ SEED=$((RANDOM * 32768 + RANDOM))
 # The status, content type, headers and body of each answer, and what the description says of wrong requests.
 CHECKS=not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance
 CHECKS=$CHECKS,response_schema_conformance,negative_data_rejection,unsupported_method
-START_LIMIT_S=60
 
 usage() {
   say "usage: ./scripts/fuzz.sh [--minutes N] [--seed N]"
@@ -40,11 +39,10 @@ ROOT=$PWD
 TARGET=${CARGO_TARGET_DIR:-$PWD/target}
 VENV=$TARGET/fuzz/venv
 WORK=""
-SERVER=""
 
 # Stops what was started, and leaves nothing behind.
 clean_up() {
-  [ -z "$SERVER" ] || { kill "$SERVER" 2>/dev/null && wait "$SERVER" 2>/dev/null; } || true
+  abandon_dev
   [ -z "$WORK" ] || rm -rf "$WORK"
 }
 trap clean_up EXIT
@@ -59,24 +57,6 @@ install_fuzzer() {
       die "the fuzzer could not be installed; it comes from the Python Package Index"
     cp scripts/fuzz/requirements.txt "$VENV/requirements.txt"
   fi
-}
-
-# Starts the service on free ports; its page says where it is.
-start_server() {
-  local waited=0
-  # Not by a function: what is started then would be a shell, and the signal to stop would end only that.
-  "$TARGET/debug/stampede" --dir "$WORK/dev" dev --fresh --no-demo --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 \
-    >"$WORK/log" 2>&1 &
-  SERVER=$!
-  until ORIGIN=$(sed -n 's|^API  *\(http://[^/]*\)/.*|\1|p' "$WORK/log") && [ -n "$ORIGIN" ]; do
-    if ! kill -0 "$SERVER" 2>/dev/null || [ "$waited" -ge "$START_LIMIT_S" ]; then
-      cat "$WORK/log" >&2
-      die "stampede dev did not start"
-    fi
-    sleep 1
-    waited=$((waited + 1))
-  done
-  ADMIN=$(sed -n 's|^Metrics  *\(http://[^/]*\)/.*|\1|p' "$WORK/log")
 }
 
 python() { PYTHONDONTWRITEBYTECODE=1 "$VENV/bin/python" "$@"; }
@@ -102,7 +82,7 @@ install_fuzzer
 say "Building Stampede."
 cargo build --workspace --locked --bin stampede
 WORK=$(mktemp -d)
-start_server
+start_dev "$TARGET/debug/stampede" "$WORK"
 OPERATOR=$(token --operator)
 SHOPPER=$(token --shopper fuzz)
 python scripts/fuzz/prepare.py "$ORIGIN" "$ADMIN" "$OPERATOR" "$SHOPPER" "$WORK/ids.json"
@@ -113,11 +93,8 @@ fuzz "an operator" $((MINUTES * 30)) "$OPERATOR"
 fuzz "a shopper" $((MINUTES * 20)) "$SHOPPER"
 fuzz "nobody" $((MINUTES * 10))
 
-kill -0 "$SERVER" 2>/dev/null || die "the service did not survive"
+kill -0 "$DEV" 2>/dev/null || die "the service did not survive"
 say "" "-- What was answered --"
 python scripts/fuzz/report.py "$ORIGIN" "$ADMIN" "$WORK/ids.json"
-! grep -F "panicked" "$WORK/log" || die "a request panicked"
-kill "$SERVER"
-wait "$SERVER" || die "the service did not stop in order: $(tail -n 5 "$WORK/log")"
-SERVER=""
+stop_dev "$WORK"
 say "" "Every answer is in the description, and none was a server's error."

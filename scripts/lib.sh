@@ -2,6 +2,11 @@
 # shellcheck shell=bash
 
 RUST_INSTALLER="https://sh.rustup.rs"
+# The k6 that is installed where there is none; any of version 1 or later will do.
+K6_VERSION="v1.8.1"
+K6_RELEASES="https://github.com/grafana/k6/releases/download"
+# What k6 says in its go.mod.
+K6_GO=1.25
 
 # say LINE…
 say() { printf '%s\n' "$@"; }
@@ -17,7 +22,7 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # need THING…: makes sure that things are there; installs those that are not, and says so before it does.
-# The things are: compiler curl git rust rust-tools redis java maven python faketime docker-engine debootstrap iproute2
+# The things are: compiler curl git rust rust-tools redis java maven python faketime prometheus node k6 docker-engine debootstrap iproute2
 need() {
   local thing missing=""
   for thing in "$@"; do
@@ -41,9 +46,12 @@ describe() {
     java) say "a JDK, version 17 or newer (java, javac)" ;;
     maven) say "Maven (mvn)" ;;
     python) say "Python 3.10 or newer, with venv (python3 -m venv)" ;;
+    node) say "Node.js 20 or newer, with npm" ;;
+    k6) say "k6, version 1 or newer" ;;
     faketime) say "libfaketime (faketime), to set a server's clock back" ;;
     docker-engine) say "Docker's engine (dockerd), with a command that builds images" ;;
     iproute2) say "iproute2 (ip)" ;;
+    prometheus) say "Prometheus, with promtool (prometheus, promtool)" ;;
     *) say "$1" ;;
   esac
 }
@@ -57,9 +65,12 @@ is_there() {
     redis) have redis-server ;;
     java) load_java && java_works ;;
     maven) have mvn ;;
+    node) have node && have npm ;;
+    k6) load_k6 && have k6 ;;
     python) python3 -c "import ensurepip, venv" >/dev/null 2>&1 ;;
     docker-engine) have dockerd && have docker ;;
     iproute2) have ip ;;
+    prometheus) have prometheus && have promtool ;;
     *) have "$1" ;;
   esac
 }
@@ -80,6 +91,14 @@ check_version() {
       found=$(python3 --version | cut -d ' ' -f 2)
       at_least 3.10 "$found" || die "Python $found is installed; the fuzzer needs 3.10 or newer."
       ;;
+    node)
+      found=$(node --version | tr -d v)
+      at_least 20 "$found" || die "Node.js $found is installed; the load suites need 20 or newer."
+      ;;
+    k6)
+      found=$(k6 version | sed -n 's/^k6.* v\([0-9.]*\).*/\1/p')
+      at_least 1.0 "$found" || die "k6 $found is installed; the load suites need 1.0 or newer."
+      ;;
   esac
 }
 
@@ -97,6 +116,18 @@ load_rust() {
     . "$env"
   fi
 }
+
+# A k6 that was installed here, or by Go, may not be in this shell's path.
+load_k6() {
+  local folders
+  if ! have k6; then
+    folders=$(k6_folder)
+    ! have go || folders="$folders:$(go env GOPATH)/bin"
+    export PATH="$PATH:$folders"
+  fi
+}
+
+k6_folder() { say "${CARGO_TARGET_DIR:-$PWD/target}/k6"; }
 
 # Homebrew keeps its Java out of the way of the system's, which only says that there is none.
 load_java() {
@@ -152,7 +183,10 @@ packages_of() {
     dnf:python) say python3 ;;
     brew:python) say python3 ;;
     apt-get:docker-engine) say "docker.io iptables" ;;
+    brew:node) say node ;;
+    *:node) say "nodejs npm" ;;
     dnf:faketime) say libfaketime ;;
+    dnf:prometheus) say golang-github-prometheus ;;
     apt-get:rust-tools) say "rustfmt rust-clippy" ;;
     dnf:rust-tools) say "rustfmt clippy" ;;
     brew:compiler | *:rust | *:rust-tools) ;;
@@ -177,6 +211,7 @@ install() {
         # Its installer comes by curl.
         have curl || packages="$packages curl"
         ;;
+      k6) if [ "$(package_manager)" = brew ]; then packages="$packages k6"; else rest="$rest k6"; fi ;;
       rust-tools) if have rustup || ! have cargo; then rest="$rest rust-tools"; else packages="$packages $thing"; fi ;;
       *) packages="$packages $thing" ;;
     esac
@@ -204,6 +239,30 @@ install() {
       rustup component add rustfmt clippy
       ;;
   esac
+  case "$rest " in
+    *" k6 "*) install_k6 ;;
+  esac
+}
+
+# By Go if there is one that can compile it, otherwise as a program of its release.
+install_k6() {
+  local found="" name
+  ! have go || found=$(go env GOVERSION | sed 's/^go//')
+  if [ -n "$found" ] && at_least "$K6_GO" "$found"; then
+    say "Running: go install go.k6.io/k6@$K6_VERSION (once; it compiles for some minutes)"
+    go install "go.k6.io/k6@$K6_VERSION"
+    return
+  fi
+  case "$(uname -s)-$(uname -m)" in
+    Linux-x86_64) name=k6-$K6_VERSION-linux-amd64 ;;
+    Linux-aarch64) name=k6-$K6_VERSION-linux-arm64 ;;
+    *) die "k6 has no release for this machine that can be installed here: install k6, or Go $K6_GO or newer." ;;
+  esac
+  need curl
+  say "Running: curl $K6_RELEASES/$K6_VERSION/$name.tar.gz"
+  mkdir -p "$(k6_folder)"
+  curl --proto '=https' --tlsv1.2 -sSfL "$K6_RELEASES/$K6_VERSION/$name.tar.gz" |
+    tar -xz -C "$(k6_folder)" --strip-components 1 "$name/k6" || die "k6 could not be fetched: install k6, or Go $K6_GO or newer."
 }
 
 can_install() {
@@ -231,3 +290,42 @@ install_packages() {
 
 # random_hex BYTES: as many random bytes, in hexadecimal digits.
 random_hex() { od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
+
+# The `stampede dev` that start_dev started, until it is stopped.
+DEV=""
+DEV_START_LIMIT_S=60
+
+# start_dev PROGRAM FOLDER: starts a fresh `stampede dev` on free ports, in FOLDER/dev; it writes to FOLDER/log. Sets DEV, its process,
+# and ORIGIN and ADMIN, where it is. Whoever calls it traps EXIT with abandon_dev.
+start_dev() {
+  local waited=0
+  # Not by a function: what is started then would be a shell, and the signal to stop would end only that.
+  "$1" --dir "$2/dev" dev --fresh --no-demo --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 >"$2/log" 2>&1 &
+  DEV=$!
+  # Its page says where it is.
+  until ORIGIN=$(sed -n 's|^API  *\(http://[^/]*\)/.*|\1|p' "$2/log") && [ -n "$ORIGIN" ]; do
+    if ! kill -0 "$DEV" 2>/dev/null || [ "$waited" -ge "$DEV_START_LIMIT_S" ]; then
+      cat "$2/log" >&2
+      die "stampede dev did not start"
+    fi
+    sleep 1
+    waited=$((waited + 1))
+  done
+  # Read by those who source this.
+  # shellcheck disable=SC2034
+  ADMIN=$(sed -n 's|^Metrics  *\(http://[^/]*\)/.*|\1|p' "$2/log")
+}
+
+# stop_dev FOLDER: stops it, and fails if it was gone, did not stop in order, or panicked.
+stop_dev() {
+  kill -0 "$DEV" 2>/dev/null || die "the service did not survive: $(tail -n 5 "$1/log")"
+  kill "$DEV"
+  wait "$DEV" || die "the service did not stop in order: $(tail -n 5 "$1/log")"
+  DEV=""
+  ! grep -F "panicked" "$1/log" || die "a request panicked"
+}
+
+# Stops it if it still runs, whatever becomes of it.
+abandon_dev() {
+  [ -z "$DEV" ] || { kill "$DEV" 2>/dev/null && wait "$DEV" 2>/dev/null; } || true
+}

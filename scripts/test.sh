@@ -13,8 +13,8 @@ ADVISORIES_LIMIT_S=120
 
 usage() {
   say "usage: ./scripts/test.sh"
-  say "Installs what is missing, then checks format, lints, tests, documentation, answers to fuzzed requests, rolling updates on a"
-  say "Swarm, licences and advisories."
+  say "Installs what is missing, then checks format, lints, tests, documentation, answers to fuzzed requests, load suites,"
+  say "rolling updates on a Swarm, licences and advisories."
   say "MONGODB_URL=…  use this MongoDB in the tests, and start none"
 }
 
@@ -57,7 +57,7 @@ mongodb_is_there() {
 }
 
 install_missing() {
-  need compiler curl git rust rust-tools redis python
+  need compiler curl git rust rust-tools redis python prometheus node k6
   mongodb_is_there || need java maven
   if ! cargo deny --version >/dev/null 2>&1; then
     say "Running: cargo install cargo-deny (once; it compiles for some minutes)"
@@ -128,6 +128,8 @@ main() {
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
   step "Fuzzed requests"
   ./scripts/fuzz.sh --minutes 1
+  step "Load suites"
+  ./scripts/load.sh --seconds 5
   step "Swarm"
   check_swarm
   step "Dependencies"

@@ -34,7 +34,7 @@ fn main() {
         writeln!(
             registry,
             "/// {}\npub static {constant}: Script = Script {{\n    name: {name:?},\n    source: {source:?},\n    \
-             fixed_keys: {},\n    keys_per_drop: {},\n    returns: &{:?},\n    logs: &{:?},\n    sha1: OnceLock::new(),\n}};",
+             fixed_keys: {},\n    keys_per_drop: {},\n    returns: &{:?},\n    logs: &{:?},\n    sha1: OnceLock::new(),\n    operation: Operation::new({name:?}),\n}};",
             header.purpose, header.fixed_keys, header.keys_per_drop, header.returns, header.logs
         )
         .expect("writing to a string");

@@ -1,11 +1,14 @@
 --@include lib/next_position
 -- Appends one entry to the log at the shard's next position and moves the shard on. Returns false, with nothing written,
 -- if the log is missing. The first write of every script: if memory is short it is refused, and so is the whole call.
-local function append_entry(shard, log_key, kind, data, picks, orders)
+-- Traces, if there are any, are a field of their own behind the others, so that a reader who does not know it passes over it;
+-- they are no part of the log's bound, as such a reader could not give them back.
+local function append_entry(shard, log_key, kind, data, picks, orders, traces)
   local id = string.format('%.0f-%d', shard.ms, shard.sequence)
-  local number = shard.number + 1
+  local number, more = shard.number + 1, {}
+  if traces then more[1], more[2] = 'trace', traces end
   if not redis.call('XADD', log_key, 'NOMKSTREAM', id, 'epoch', shard.epoch, 'number', number, 'kind', kind,
-    'data', data, 'picks', picks) then
+    'data', data, 'picks', picks, unpack(more)) then
     return false
   end
   shard.number = number

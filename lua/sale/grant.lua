@@ -1,10 +1,11 @@
 -- Decides a group of orders, in order: replay, phase and window, price, limit, stock.
 --
 -- KEYS 3 + 2 per drop: meta, log, unsettled, then each drop's hash and users
--- ARGV deadline_ms, floor_ms, bound_orders, bound_bytes, requests, data
+-- ARGV deadline_ms, floor_ms, bound_orders, bound_bytes, requests, data, then traces if an order is traced
 --   requests: 32 bytes an order: digest of the user (16), of user and key (8), fingerprint (4), units (2), index of the drop (1),
 --   1 if the price is not what the client expects (1)
 --   data: the group as the log keeps it, opaque here
+--   traces: 26 bytes a traced order: its index (2), its trace context (24)
 -- RETURNS decided, shard-recovering, past-deadline
 --   decided: token, epoch, ms and sequence of the entry, results, then state, starts_ms, ends_ms and limit of each drop
 --   results, one after another: g granted, r and 28 bytes of record: replayed, k key reused, p phase, c price changed,
@@ -17,6 +18,7 @@
 --@include lib/is_over
 --@include lib/is_whole
 --@include lib/close_by_clock
+--@include lib/granted_traces
 local log_key, unsettled_key = KEYS[2], KEYS[3]
 local requests, data = ARGV[5], ARGV[6]
 local byte, char, sub = string.byte, string.char, string.sub
@@ -121,7 +123,8 @@ end
 
 if granted > 0 then
   local chosen = granted == count and '' or table.concat(picks)
-  if not append_entry(shard, log_key, 'granted', data, chosen, granted) then return {'shard-recovering'} end
+  local traces = ARGV[7] and granted_traces(ARGV[7], results)
+  if not append_entry(shard, log_key, 'granted', data, chosen, granted, traces) then return {'shard-recovering'} end
   for d = 1, drops do
     local drop = sale[d]
     if drop.granted > 0 then

@@ -18,6 +18,14 @@ use crate::server::Stopping;
 use crate::state::ApiState;
 use crate::view::{NO_STORE, json};
 
+const HEALTH: &str = "/healthz";
+const READINESS: &str = "/readyz";
+
+/// Whether a path is one that balancers probe.
+pub(crate) fn is_probe(path: &str) -> bool {
+    matches!(path, HEALTH | READINESS)
+}
+
 /// The longest that one part is asked. Balancers give up on a probe after a few seconds.
 const CHECK_TIME: Duration = Duration::from_secs(2);
 
@@ -97,11 +105,11 @@ async fn check(state: &ApiState) -> ReadinessView {
     ReadinessView::new(matches!(hot_state, Ok(Ok(()))), matches!(archive, Ok(Ok(()))), fenced)
 }
 
-problems!(HealthProblems:);
+problems!(unlimited HealthProblems:);
 
 /// Says that the process lives.
 #[utoipa::path(
-    get, path = "/healthz", tag = "health",
+    get, path = HEALTH, tag = "health",
     responses((status = 200, description = "It lives", body = HealthView), HealthProblems),
 )]
 pub(crate) async fn get_health() -> Result<Response, Problem> {
@@ -110,7 +118,7 @@ pub(crate) async fn get_health() -> Result<Response, Problem> {
 
 /// Says whether the process can take orders.
 #[utoipa::path(
-    get, path = "/readyz", tag = "health",
+    get, path = READINESS, tag = "health",
     responses(
         (status = 200, description = "It can; `degraded` says that not all is well", body = ReadinessView),
         HealthProblems,

@@ -7,6 +7,7 @@ mod auth;
 mod drops;
 mod extract;
 mod health;
+mod limits;
 mod metrics;
 mod observe;
 mod openapi;
@@ -28,10 +29,14 @@ mod view;
 
 pub use auth::{Identity, InvalidTokens, IssuedToken, TokenRefused, Tokens};
 pub use drops::open_drop;
-pub use metrics::describe_metrics;
+pub use limits::{InvalidProxy, TrustedProxies};
+pub use metrics::METRICS;
 pub use openapi::openapi;
 pub use problem::{Code, FieldError, Problem};
 pub use router::router;
 pub use server::serve;
-pub use settings::{ApiSettings, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, TrustedIssuer};
+pub use settings::{
+    ApiSettings, RateLimit, RateLimitSettings, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, TraceSettings,
+    TrustedIssuer,
+};
 pub use state::{ApiState, InvalidSettings};

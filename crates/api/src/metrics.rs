@@ -5,43 +5,68 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use stampede_domain::{Buckets, Metric};
 
+use crate::limits::LimiterName;
 use crate::problem::Code;
 
-/// Requests, by method, route and status.
-pub(crate) const HTTP_REQUESTS: &str = "stampede_http_requests_total";
-/// How long requests took, by route.
-pub(crate) const HTTP_REQUEST_DURATION: &str = "stampede_http_request_duration_seconds";
-/// Answers to `POST /orders`, by outcome.
-pub(crate) const ORDERS: &str = "stampede_orders_total";
+const HTTP_REQUESTS: Metric = Metric::counter(
+    "stampede_http_requests_total",
+    &["method", "route", "status"],
+    "Requests that were answered, by method, route template and status.",
+);
+const HTTP_REQUEST_DURATION: Metric = Metric::histogram(
+    "stampede_http_request_duration_seconds",
+    Buckets::Latency,
+    &["method", "route", "status"],
+    "Time from a request's headers to its answer, by method, route template and status.",
+);
+const REQUESTS_IN_FLIGHT: Metric =
+    Metric::gauge("stampede_http_requests_in_flight", &[], "Requests that are being answered.");
+const CONNECTIONS: Metric =
+    Metric::gauge("stampede_http_connections", &[], "Connections to the API's listener that are open.");
+const CONNECTIONS_CLOSED_EARLY: Metric = Metric::counter(
+    "stampede_http_connections_closed_early_total",
+    &["reason"],
+    "Connections closed for lack of room: gave_way (it kept us waiting longest), refused (all others were being answered).",
+);
+const UNREADABLE_REQUESTS: Metric = Metric::counter(
+    "stampede_http_unreadable_requests_total",
+    &["code"],
+    "What could not be read as an HTTP request, by the problem's code.",
+);
+const ORDERS: Metric = Metric::counter(
+    "stampede_orders_total",
+    &["outcome"],
+    "Answers to orders, by outcome: granted, replayed, or why not.",
+);
+const ORDERED_UNITS: Metric =
+    Metric::counter("stampede_ordered_units_total", &[], "Units of granted orders; replays are not counted again.");
+const RATE_LIMITED: Metric = Metric::counter(
+    "stampede_rate_limited_total",
+    &["limiter"],
+    "Requests refused by a rate limit, by limiter: front (by address), user.",
+);
+const RATE_LIMITER_KEYS: Metric = Metric::gauge(
+    "stampede_rate_limiter_keys",
+    &["limiter"],
+    "Addresses (front) or users (user) that a rate limiter remembers.",
+);
 
-/// Connections that are open.
-pub(crate) const CONNECTIONS: &str = "stampede_http_connections";
-/// Connections that were closed for lack of room, by reason.
-pub(crate) const CONNECTIONS_CLOSED_EARLY: &str = "stampede_http_connections_closed_early_total";
-/// What could not be read as a request, by the problem's code.
-pub(crate) const UNREADABLE_REQUESTS: &str = "stampede_http_unreadable_requests_total";
-
-/// Tells the recorder what each metric means. To be called once the recorder is installed.
-pub fn describe_metrics() {
-    describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests that were answered, by method, route template and status.");
-    describe_histogram!(HTTP_REQUEST_DURATION, Unit::Seconds, "Time from a request's headers to its answer, by route.");
-    describe_counter!(ORDERS, Unit::Count, "Answers to orders, by outcome: granted, replayed, or the problem's code.");
-    describe_gauge!(CONNECTIONS, Unit::Count, "Connections to the API's listener that are open.");
-    describe_counter!(
-        CONNECTIONS_CLOSED_EARLY,
-        Unit::Count,
-        "Connections closed for lack of room: gave_way (it kept us waiting longest), refused (all others were being answered)."
-    );
-    describe_counter!(
-        UNREADABLE_REQUESTS,
-        Unit::Count,
-        "What could not be read as an HTTP request, by the problem's code."
-    );
-}
+/// Everything that the API counts.
+pub const METRICS: &[Metric] = &[
+    HTTP_REQUESTS,
+    HTTP_REQUEST_DURATION,
+    REQUESTS_IN_FLIGHT,
+    CONNECTIONS,
+    CONNECTIONS_CLOSED_EARLY,
+    UNREADABLE_REQUESTS,
+    ORDERS,
+    ORDERED_UNITS,
+    RATE_LIMITED,
+    RATE_LIMITER_KEYS,
+];
 
 /// The statuses that are counted under their own number; others are `other`.
 const STATUSES: [u16; 19] =
@@ -51,26 +76,47 @@ const STATUSES: [u16; 19] =
 const METHODS: [&str; 6] = ["GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
 /// The label of an address that no route has.
-const UNMATCHED: &str = "unmatched";
+pub(crate) const UNMATCHED: &str = "unmatched";
 
 /// The counters of all routes. Routes are known when the router is built, so the metric's size is bounded.
 pub(crate) struct HttpMetrics {
     routes: HashMap<String, RouteMetrics>,
     unmatched: RouteMetrics,
+    in_flight: Gauge,
 }
 
-/// The counters of one route, each made at its first use.
+/// The counters of one route: one slot for each method and status, made at its first use.
 struct RouteMetrics {
     route: String,
-    requests: Vec<OnceLock<Counter>>,
-    duration: OnceLock<Histogram>,
+    slots: Vec<OnceLock<Answers>>,
+}
+
+/// The answers of one route with one method and status.
+struct Answers {
+    count: Counter,
+    duration: Histogram,
+}
+
+/// A request that is being answered; counted until it is dropped.
+pub(crate) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 impl HttpMetrics {
     /// Counters for these route templates.
     pub fn new(routes: impl Iterator<Item = String>) -> Self {
         let routes = routes.map(|route| (route.clone(), RouteMetrics::new(route))).collect();
-        Self { routes, unmatched: RouteMetrics::new(UNMATCHED.to_owned()) }
+        Self { routes, unmatched: RouteMetrics::new(UNMATCHED.to_owned()), in_flight: gauge!(REQUESTS_IN_FLIGHT.name) }
+    }
+
+    /// A request has arrived.
+    pub fn begin(&self) -> InFlight {
+        self.in_flight.increment(1.0);
+        InFlight(self.in_flight.clone())
     }
 
     /// Counts one answer.
@@ -83,24 +129,27 @@ impl HttpMetrics {
 impl RouteMetrics {
     fn new(route: String) -> Self {
         let slots = (METHODS.len() + 1) * (STATUSES.len() + 1);
-        Self { route, requests: (0..slots).map(|_| OnceLock::new()).collect(), duration: OnceLock::new() }
+        Self { route, slots: (0..slots).map(|_| OnceLock::new()).collect() }
     }
 
     fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
         let method_at = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len());
         let status_at = STATUSES.binary_search(&status.as_u16()).unwrap_or(STATUSES.len());
-        let slot = method_at * (STATUSES.len() + 1) + status_at;
-        if let Some(counter) = self.requests.get(slot) {
-            counter.get_or_init(|| self.counter(method_at, status_at)).increment(1);
+        if let Some(slot) = self.slots.get(method_at * (STATUSES.len() + 1) + status_at) {
+            let answers = slot.get_or_init(|| self.answers(method_at, status_at));
+            answers.count.increment(1);
+            answers.duration.record(took.as_secs_f64());
         }
-        let duration = || histogram!(HTTP_REQUEST_DURATION, "route" => self.route.clone());
-        self.duration.get_or_init(duration).record(took.as_secs_f64());
     }
 
-    fn counter(&self, method_at: usize, status_at: usize) -> Counter {
+    fn answers(&self, method_at: usize, status_at: usize) -> Answers {
         let method = METHODS.get(method_at).copied().unwrap_or("other");
         let status = STATUSES.get(status_at).map_or_else(|| "other".to_owned(), u16::to_string);
-        counter!(HTTP_REQUESTS, "method" => method, "route" => self.route.clone(), "status" => status)
+        let route = || self.route.clone();
+        Answers {
+            count: counter!(HTTP_REQUESTS.name, "method" => method, "route" => route(), "status" => status.clone()),
+            duration: histogram!(HTTP_REQUEST_DURATION.name, "method" => method, "route" => route(), "status" => status),
+        }
     }
 }
 
@@ -110,6 +159,7 @@ pub(crate) enum OrderOutcome {
     Granted,
     Replayed,
     KeyReused,
+    RateLimited,
     NotActive,
     PriceChanged,
     LimitReached,
@@ -123,13 +173,29 @@ pub(crate) enum OrderOutcome {
 }
 
 impl OrderOutcome {
-    const COUNT: usize = Self::Invalid as usize + 1;
+    const ALL: [Self; 14] = [
+        Self::Granted,
+        Self::Replayed,
+        Self::KeyReused,
+        Self::RateLimited,
+        Self::NotActive,
+        Self::PriceChanged,
+        Self::LimitReached,
+        Self::SoldOut,
+        Self::InsufficientStock,
+        Self::ArchiveBehind,
+        Self::ShardRecovering,
+        Self::OutcomeUnknown,
+        Self::Unavailable,
+        Self::Invalid,
+    ];
 
-    const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Granted => "granted",
             Self::Replayed => "replayed",
             Self::KeyReused => "key_reused",
+            Self::RateLimited => "rate_limited",
             Self::NotActive => "not_active",
             Self::PriceChanged => "price_changed",
             Self::LimitReached => "limit_reached",
@@ -144,15 +210,30 @@ impl OrderOutcome {
     }
 }
 
-/// The counters of orders.
-#[derive(Default)]
-pub(crate) struct OrderMetrics([OnceLock<Counter>; OrderOutcome::COUNT]);
+/// The counters of orders: all are there from the start, so that the first of each kind is seen as a change.
+pub(crate) struct OrderMetrics {
+    outcomes: [Counter; OrderOutcome::ALL.len()],
+    units: Counter,
+}
 
 impl OrderMetrics {
+    /// Begins to count, at 0.
+    pub fn new() -> Self {
+        Self {
+            outcomes: OrderOutcome::ALL.map(|outcome| counter!(ORDERS.name, "outcome" => outcome.as_str())),
+            units: counter!(ORDERED_UNITS.name),
+        }
+    }
+
     /// Counts one answer.
     pub fn count(&self, outcome: OrderOutcome) {
-        let counter = || counter!(ORDERS, "outcome" => outcome.as_str());
-        self.0[outcome as usize].get_or_init(counter).increment(1);
+        self.outcomes[outcome as usize].increment(1);
+    }
+
+    /// Counts an order that was granted now.
+    pub fn granted(&self, units: u16) {
+        self.count(OrderOutcome::Granted);
+        self.units.increment(u64::from(units));
     }
 }
 
@@ -166,31 +247,63 @@ pub(crate) enum ClosedEarly {
 }
 
 /// What is counted of connections.
-#[derive(Default)]
 pub(crate) struct ConnectionMetrics {
-    open: OnceLock<Gauge>,
-    gave_way: OnceLock<Counter>,
-    refused: OnceLock<Counter>,
+    open: Gauge,
+    gave_way: Counter,
+    refused: Counter,
 }
 
 impl ConnectionMetrics {
+    /// Begins to count, at 0.
+    pub fn new() -> Self {
+        let closed_early = |reason| counter!(CONNECTIONS_CLOSED_EARLY.name, "reason" => reason);
+        Self { open: gauge!(CONNECTIONS.name), gave_way: closed_early("gave_way"), refused: closed_early("refused") }
+    }
+
     /// So many are open now.
     pub fn open(&self, count: usize) {
-        self.open.get_or_init(|| gauge!(CONNECTIONS)).set(count as f64);
+        self.open.set(count as f64);
     }
 
     /// So many were closed.
     pub fn closed_early(&self, reason: ClosedEarly, count: usize) {
-        let (counter, reason) = match reason {
-            ClosedEarly::GaveWay => (&self.gave_way, "gave_way"),
-            ClosedEarly::Refused => (&self.refused, "refused"),
+        let counter = match reason {
+            ClosedEarly::GaveWay => &self.gave_way,
+            ClosedEarly::Refused => &self.refused,
         };
-        counter.get_or_init(|| counter!(CONNECTIONS_CLOSED_EARLY, "reason" => reason)).increment(count as u64);
+        counter.increment(count as u64);
     }
 
     /// Something could not be read as a request.
     pub fn unreadable(&self, code: Code) {
-        counter!(UNREADABLE_REQUESTS, "code" => code.as_str()).increment(1);
+        counter!(UNREADABLE_REQUESTS.name, "code" => code.as_str()).increment(1);
+    }
+}
+
+/// What is counted of one rate limiter.
+pub(crate) struct LimiterMetrics {
+    limited: Counter,
+    keys: Gauge,
+}
+
+impl LimiterMetrics {
+    /// The counters of a limiter that is on, shown from the start.
+    pub fn new(limiter: LimiterName) -> Self {
+        let name = limiter.as_str();
+        Self {
+            limited: counter!(RATE_LIMITED.name, "limiter" => name),
+            keys: gauge!(RATE_LIMITER_KEYS.name, "limiter" => name),
+        }
+    }
+
+    /// A request was refused.
+    pub fn limited(&self) {
+        self.limited.increment(1);
+    }
+
+    /// So many keys are remembered now.
+    pub fn keys(&self, count: usize) {
+        self.keys.set(count as f64);
     }
 }
 
@@ -208,6 +321,12 @@ mod tests {
         let metrics = HttpMetrics::new(std::iter::once("/a".to_owned()));
         metrics.answered(Some("/a"), &Method::GET, StatusCode::OK, Duration::ZERO);
         metrics.answered(Some("/b"), &Method::PUT, StatusCode::IM_A_TEAPOT, Duration::ZERO);
-        OrderMetrics::default().count(OrderOutcome::Invalid);
+        OrderMetrics::new().count(OrderOutcome::Invalid);
+    }
+    #[test]
+    fn an_outcome_is_its_place_in_the_list() {
+        for (place, outcome) in OrderOutcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, place, "{outcome:?}");
+        }
     }
 }

@@ -20,18 +20,22 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use tower::{Layer, Service};
+use tracing::field::display;
 use tracing::{Instrument as _, Level};
 
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, InFlight, OrderOutcome, UNMATCHED};
+use crate::orders::REPLAYED;
 use crate::problem::{PROBLEM_CONTENT_TYPE, Pending, Problem};
-use crate::settings::ApiSettings;
+use crate::settings::{ApiSettings, TraceSettings};
 
 use cors::Cors;
+use traced::Traced;
 
 pub(crate) use request_id::RequestId;
 
 mod cors;
 mod request_id;
+mod traced;
 
 /// The header with the request's id.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,8 +50,10 @@ struct Shared {
     header_max_bytes: usize,
     request_timeout: Duration,
     retry_after: Duration,
-    /// The template of the route that keeps its own time, as only it knows what has happened so far.
-    own_time: &'static str,
+    /// The template of the route under which orders are placed. It keeps its own time, as only it knows what has happened so
+    /// far.
+    place_order: &'static str,
+    traces: Option<TraceSettings>,
 }
 
 /// Puts everything that all requests have in common around a router.
@@ -55,15 +61,16 @@ struct Shared {
 pub(crate) struct Observe(Arc<Shared>);
 
 impl Observe {
-    /// The layer for a router with these route templates; requests to `own_time` with POST are not timed.
-    pub fn new(settings: &ApiSettings, routes: impl Iterator<Item = String>, own_time: &'static str) -> Self {
+    /// The layer for a router with these route templates; POST to `place_order` keeps its own time.
+    pub fn new(settings: &ApiSettings, routes: impl Iterator<Item = String>, place_order: &'static str) -> Self {
         Self(Arc::new(Shared {
             metrics: HttpMetrics::new(routes),
             cors: Cors::new(&settings.cors_origins),
             header_max_bytes: settings.header_max_bytes,
             request_timeout: settings.request_timeout,
             retry_after: settings.retry_after,
-            own_time,
+            place_order,
+            traces: settings.traces,
         }))
     }
 }
@@ -90,6 +97,8 @@ struct Seen {
     method: Method,
     route: Option<MatchedPath>,
     origin: Option<HeaderValue>,
+    traced: Traced,
+    _in_flight: InFlight,
 }
 
 impl<S> Service<Request> for Observed<S>
@@ -105,31 +114,40 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        let seen = Seen {
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let template = route.as_ref().map(MatchedPath::as_str);
+        let mut seen = Seen {
             started: Instant::now(),
             id: RequestId::of(request.headers()),
             method: request.method().clone(),
-            route: request.extensions().get::<MatchedPath>().cloned(),
+            traced: Traced::of(request.headers(), shared.traces.as_ref(), request.method(), template),
+            route,
             origin: shared.cors.enabled().then(|| request.headers().get(ORIGIN).cloned()).flatten(),
+            _in_flight: shared.metrics.begin(),
         };
         if header_bytes(request.uri(), request.headers()) > shared.header_max_bytes {
             let problem = Problem::HeadersTooLarge { limit: shared.header_max_bytes };
-            return Box::pin(async move { Ok(shared.finish(&seen, problem.into_response())) });
+            return Box::pin(async move { Ok(shared.finish(&mut seen, problem.into_response())) });
         }
         if let Some(answer) = shared.cors.preflight(&request) {
-            return Box::pin(async move { Ok(shared.finish(&seen, answer)) });
+            return Box::pin(async move { Ok(shared.finish(&mut seen, answer)) });
+        }
+        if let Some(context) = seen.traced.context() {
+            request.extensions_mut().insert(context);
         }
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        let span = seen.span();
-        let observed = async move {
-            let answer = shared.in_time(&seen, answer).await;
-            Ok(shared.finish(&seen, answer))
-        };
-        match span {
-            Some(span) => Box::pin(observed.instrument(span)),
-            None => Box::pin(observed),
+        // The request's own line says all of it by itself, so it is written outside of the span.
+        match seen.span() {
+            Some(span) => Box::pin(async move {
+                let answer = shared.in_time(&seen, answer).instrument(span).await;
+                Ok(shared.finish(&mut seen, answer))
+            }),
+            None => Box::pin(async move {
+                let answer = shared.in_time(&seen, answer).await;
+                Ok(shared.finish(&mut seen, answer))
+            }),
         }
     }
 }
@@ -139,8 +157,7 @@ type Caught = Result<Result<Response, Infallible>, Box<dyn Any + Send>>;
 impl Shared {
     /// The answer, or the problem that it takes too long or panicked.
     async fn in_time(&self, seen: &Seen, answer: impl Future<Output = Caught>) -> Response {
-        let keeps_own_time = seen.method == Method::POST && seen.route() == Some(self.own_time);
-        let caught = if keeps_own_time {
+        let caught = if self.is_order(seen) {
             answer.await
         } else {
             match tokio::time::timeout(self.request_timeout, answer).await {
@@ -163,8 +180,23 @@ impl Shared {
         }
     }
 
+    /// Whether the request places an order.
+    fn is_order(&self, seen: &Seen) -> bool {
+        seen.method == Method::POST && seen.route() == Some(self.place_order)
+    }
+
+    /// What became of a request, in one word.
+    fn outcome(&self, seen: &Seen, response: &Response, problem: Option<&Problem>) -> &'static str {
+        match problem {
+            Some(problem) => problem.code().as_str(),
+            None if !self.is_order(seen) => "ok",
+            None if response.headers().contains_key(REPLAYED) => OrderOutcome::Replayed.as_str(),
+            None => OrderOutcome::Granted.as_str(),
+        }
+    }
+
     /// Writes the problem, if it is one, and what every answer carries; counts it and logs it.
-    fn finish(&self, seen: &Seen, mut response: Response) -> Response {
+    fn finish(&self, seen: &mut Seen, mut response: Response) -> Response {
         let problem = response.extensions_mut().remove::<Pending>().map(|pending| pending.0);
         let problem = problem.or_else(|| foreign_problem(&response));
         if let Some(problem) = &problem {
@@ -180,7 +212,12 @@ impl Shared {
         self.cors.mark(seen.origin.as_ref(), headers);
         let (status, took) = (response.status(), seen.started.elapsed());
         self.metrics.answered(seen.route(), &seen.method, status, took);
-        seen.log(status, took, problem.as_ref());
+        let span = seen.traced.take_span();
+        let outcome = || self.outcome(seen, &response, problem.as_ref());
+        seen.log(status, took, outcome);
+        if let Some(span) = span {
+            traced::end(span, seen.id.as_str(), status, outcome());
+        }
         response
     }
 
@@ -232,21 +269,30 @@ impl Seen {
     /// The request's span, unless nobody would see it.
     fn span(&self) -> Option<tracing::Span> {
         tracing::enabled!(Level::INFO).then(|| {
-            let (method, route) = (self.method.as_str(), self.route().unwrap_or("unmatched"));
-            tracing::info_span!("request", id = self.id.as_str(), method, route)
+            let (method, route) = (self.method.as_str(), self.route().unwrap_or(UNMATCHED));
+            let trace_id = self.traced.trace_id().map(display);
+            tracing::info_span!("request", request_id = self.id.as_str(), method, route, trace_id)
         })
     }
 
     /// The one line of a request.
-    fn log(&self, status: StatusCode, took: Duration, problem: Option<&Problem>) {
-        let outcome = problem.map_or("ok", |problem| problem.code().as_str());
-        let (status, duration_us) = (status.as_u16(), took.as_micros() as u64);
-        if status >= 500 {
-            let (method, route) = (self.method.as_str(), self.route().unwrap_or("unmatched"));
-            tracing::warn!(request_id = self.id.as_str(), method, route, status, duration_us, outcome, "answered");
-        } else if tracing::enabled!(Level::INFO) {
-            tracing::info!(status, duration_us, outcome, "answered");
+    fn log(&self, status: StatusCode, took: Duration, outcome: impl Fn() -> &'static str) {
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = self.id.as_str(),
+                    method = self.method.as_str(),
+                    route = self.route().unwrap_or(UNMATCHED),
+                    status = status.as_u16(),
+                    duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                    outcome = outcome(),
+                    trace_id = self.traced.trace_id().map(display),
+                    "answered"
+                )
+            };
         }
+        // Nothing of it is computed if nobody would see it.
+        if status.is_server_error() { log!(warn) } else { log!(info) }
     }
 }
 

@@ -12,6 +12,10 @@ use crate::problem::{Code, FieldError, PROBLEM_CONTENT_TYPE};
 /// Declares the problems that a handler may answer with, for its description.
 macro_rules! problems {
     ($name:ident: $($code:ident),* $(,)?) => {
+        $crate::openapi::problems!(unlimited $name: $($code,)* RateLimited);
+    };
+    // Of a route that no rate limit counts.
+    (unlimited $name:ident: $($code:ident),* $(,)?) => {
         /// The problems of a handler, for its description.
         struct $name;
 
@@ -27,6 +31,14 @@ pub(crate) use problems;
 /// What any request may be answered with.
 const EVERYWHERE: [Code; 2] = [Code::HeadersTooLarge, Code::Internal];
 
+/// The headers of a refusal by a rate limit; a 503 has the first one too.
+const LIMITED_HEADERS: [(&str, &str); 4] = [
+    ("Retry-After", "When to come back, in seconds"),
+    ("RateLimit-Limit", "The most requests at once"),
+    ("RateLimit-Remaining", "How many more may be sent now"),
+    ("RateLimit-Reset", "In how many seconds as many as the limit may be sent again"),
+];
+
 /// The responses for these codes and those that any request may get: one for each status.
 pub(crate) fn problem_responses(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<String, Vec<Code>> = BTreeMap::new();
@@ -41,10 +53,15 @@ fn problem_response(codes: &[Code]) -> Response {
     let schema = Ref::from_schema_name("Problem");
     let content = ContentBuilder::new().schema(Some(schema)).build();
     let mut response = ResponseBuilder::new().description(description.join(" ")).content(PROBLEM_CONTENT_TYPE, content);
-    if codes.iter().any(|code| matches!(code.status().as_u16(), 429 | 503)) {
-        let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
-        let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("When to come back, in seconds"));
-        response = response.header("Retry-After", header.build());
+    let numbers: &[(&str, &str)] = match codes.iter().map(|code| code.status().as_u16()).max() {
+        Some(429) => &LIMITED_HEADERS,
+        Some(503) => &LIMITED_HEADERS[..1],
+        _ => &[],
+    };
+    for (name, description) in numbers {
+        let number = ObjectBuilder::new().schema_type(Type::Integer).build();
+        let header = HeaderBuilder::new().schema(Some(number)).description(Some(*description));
+        response = response.header(*name, header.build());
     }
     response.build()
 }
@@ -111,7 +128,9 @@ impl Modify for Security {
 #[openapi(
     info(
         title = "Stampede",
-        description = "A flash-sale engine: it never sells a unit twice and never loses a sale that it has confirmed.",
+        description = "A flash-sale engine: it never sells a unit twice and never loses a sale that it has confirmed. Where \
+            rate limits are on, the answer to each request that they count says in `RateLimit-Limit`, `RateLimit-Remaining` \
+            and `RateLimit-Reset` how many more may be sent.",
         license(name = "MIT", identifier = "MIT"),
     ),
     tags(

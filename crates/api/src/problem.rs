@@ -100,6 +100,13 @@ pub enum Problem {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// More requests came than one sender may send.
+    RateLimited {
+        /// Who sends too much: `your address`, `your user id`.
+        sender: &'static str,
+        /// When to come back, in seconds; at least 1.
+        retry_after_s: u64,
+    },
     /// The request may or may not have taken effect.
     OutcomeUnknown,
     /// The drop's shard is being recovered.
@@ -156,6 +163,7 @@ impl Problem {
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
             Self::UnsupportedMediaType => Code::UnsupportedMediaType,
             Self::HeadersTooLarge { .. } => Code::HeadersTooLarge,
+            Self::RateLimited { .. } => Code::RateLimited,
             Self::OutcomeUnknown => Code::OutcomeUnknown,
             Self::ShardRecovering => Code::ShardRecovering,
             Self::ArchiveBehind => Code::ArchiveBehind,
@@ -199,6 +207,10 @@ impl Problem {
             Self::BodyTooLarge { limit } => format!("Send a body of at most {limit} bytes.").into(),
             Self::HeadersTooLarge { limit } => {
                 format!("Send at most {limit} bytes of request line and headers.").into()
+            }
+            Self::RateLimited { sender, retry_after_s } => {
+                format!("Too many requests from {sender}: wait {retry_after_s} s and send it again, with the same key.")
+                    .into()
             }
             Self::Unavailable(what) => format!("{what}. Nothing happened: send it again, with the same key.").into(),
             _ => self.code().advice().into(),
@@ -244,8 +256,10 @@ impl Problem {
 
     /// What `Retry-After` should say, if anything.
     pub(crate) fn retry_after(&self, usual: Duration) -> Option<u64> {
-        let waits = matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-        waits.then(|| usual.as_secs().max(1))
+        match self {
+            Self::RateLimited { retry_after_s, .. } => Some(*retry_after_s),
+            _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then(|| usual.as_secs().max(1)),
+        }
     }
 }
 
@@ -379,5 +393,6 @@ mod tests {
         assert_eq!(after(Problem::ArchiveBehind), Some(1));
         assert_eq!(after(Problem::Unavailable("x")), Some(1));
         assert_eq!(after(Problem::SoldOut), None);
+        assert_eq!(after(Problem::RateLimited { sender: "you", retry_after_s: 7 }), Some(7), "the limiter knows");
     }
 }

@@ -1,10 +1,12 @@
 //! Every route, in one table.
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::limits::limit_requests;
 use crate::observe::Observe;
 use crate::state::ApiState;
 use crate::{drops, health, openapi, orders, page, products, sale_status, sessions};
@@ -45,10 +47,11 @@ pub fn router(state: ApiState) -> Router {
     let others = [DOCUMENT.to_owned(), DOCS.to_owned(), format!("{DOCS}/"), format!("{DOCS}/{{*rest}}")];
     let templates: Vec<String> = document.paths.paths.keys().cloned().chain(others).collect();
     let observe = Observe::new(state.settings(), templates.into_iter(), PLACE_ORDER);
-    routes
+    let routes = routes
         .merge(SwaggerUi::new(DOCS).url(DOCUMENT, document))
         .fallback(page::not_found)
-        .method_not_allowed_fallback(page::method_not_allowed)
-        .layer(observe)
-        .with_state(state)
+        .method_not_allowed_fallback(page::method_not_allowed);
+    let routes =
+        if state.limits().are_on() { routes.layer(from_fn_with_state(state.clone(), limit_requests)) } else { routes };
+    routes.layer(observe).with_state(state)
 }

@@ -1,6 +1,7 @@
 //! What the API can be told.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -38,6 +39,8 @@ pub struct ApiSettings {
     /// The most connections at a time. At it, those that have kept us waiting for longest are closed, so that clients who
     /// open connections and send nothing do not keep others out. Bounds memory (about 32 KiB for each at worst) and files.
     pub max_connections: usize,
+    /// How many requests are answered; all of them by default.
+    pub rate_limits: RateLimitSettings,
     /// How long the process goes on as before once it is told to stop, but for `/readyz`, which says so, and for connections,
     /// which end with their next answer. Longer than the balancer takes to send nothing more here; zero where there is none.
     pub shutdown_delay: Duration,
@@ -66,6 +69,18 @@ pub struct ApiSettings {
     pub sku_refresh: Duration,
     /// For how long an answer of `/readyz` is reused, so that probes cost nothing.
     pub ready_max_age: Duration,
+    /// Which requests are traced; none at all unless the process exports spans.
+    pub traces: Option<TraceSettings>,
+}
+
+/// Which requests are traced.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TraceSettings {
+    /// The share of the requests that are recorded, from 0 to 1.
+    pub sample_ratio: f64,
+    /// Whether a client that sends a context decides whether its request is recorded, instead of the ratio. Only where all
+    /// clients are ours.
+    pub trust_clients: bool,
 }
 
 impl Default for ApiSettings {
@@ -81,6 +96,7 @@ impl Default for ApiSettings {
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(5),
             max_connections: 10_000,
+            rate_limits: RateLimitSettings::default(),
             shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(15),
             body_max_bytes: 64 * 1024,
@@ -94,7 +110,55 @@ impl Default for ApiSettings {
             snapshot_max_drops: 10_000,
             sku_refresh: Duration::from_secs(3),
             ready_max_age: Duration::from_secs(1),
+            traces: None,
         }
+    }
+}
+
+/// How many requests this process answers. Each process counts for itself: with so many of them behind a balancer, as many
+/// times the limits may pass.
+#[derive(Clone, Debug)]
+pub struct RateLimitSettings {
+    /// For each client address (IPv6: its first 64 bits), in front of everything; off if there is none.
+    pub front: Option<RateLimit>,
+    /// For each user, as the token names them, whatever the address; off if there is none.
+    pub user: Option<RateLimit>,
+    /// The most keys that each limiter remembers, and with that its memory (about 64 bytes for each at worst). Only a key
+    /// that is not at rest needs to be remembered, and a request keeps one from rest for at most a second. So the default is
+    /// reached by more requests in a second than a process answers.
+    pub keys_max: usize,
+    /// Addresses and networks of the proxies whose `X-Forwarded-For` is believed, as [`TrustedProxies`] reads them.
+    ///
+    /// [`TrustedProxies`]: crate::TrustedProxies
+    pub trusted_proxies: Vec<String>,
+}
+
+impl Default for RateLimitSettings {
+    fn default() -> Self {
+        Self { front: None, user: None, keys_max: 262_144, trusted_proxies: Vec::new() }
+    }
+}
+
+/// A limit: so many requests at once, and then one in each period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// After how long one more request may be sent.
+    pub period: Duration,
+    /// The most requests at once, after none for long enough.
+    pub burst: NonZeroU32,
+}
+
+impl RateLimit {
+    /// So many requests in a second; none if either is zero.
+    pub fn per_second(requests: u32, burst: u32) -> Option<Self> {
+        let period = Duration::from_secs(1).checked_div(requests)?;
+        Some(Self { period, burst: NonZeroU32::new(burst)? })
+    }
+
+    /// Whether it can be counted: a whole burst comes back within a year.
+    pub(crate) fn is_sound(&self) -> bool {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        !self.period.is_zero() && self.period.checked_mul(self.burst.get()).is_some_and(|whole| whole <= YEAR)
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{InvalidTokens, Origins, SessionCookie, Tokens};
 use crate::health::Readiness;
+use crate::limits::{InvalidProxy, Limits};
 use crate::metrics::OrderMetrics;
 use crate::settings::{ApiSettings, SignIn};
 use crate::snapshots::Snapshots;
@@ -26,6 +27,9 @@ pub enum InvalidSettings {
     /// An origin is an address, a pattern, or nothing.
     #[error("not an origin such as https://shop.example: {0:?}")]
     Origin(String),
+    /// A trusted proxy is none.
+    #[error("trusted proxies: {0}")]
+    Proxies(#[from] InvalidProxy),
     /// Two settings contradict each other.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -46,6 +50,7 @@ struct Inner {
     terms: Terms,
     readiness: Readiness,
     order_metrics: OrderMetrics,
+    limits: Arc<Limits>,
     /// Stops the background when the last state is gone, in case nobody called [`ApiState::shutdown`].
     stop: DropGuard,
     tasks: TaskTracker,
@@ -59,8 +64,10 @@ impl ApiState {
     pub fn new(engine: Engine, archive: Arc<dyn Archive>, settings: ApiSettings) -> Result<Self, InvalidSettings> {
         let tokens = Tokens::new(&settings.tokens)?;
         check(&settings, &tokens)?;
+        let limits = Arc::new(Limits::new(&settings.rate_limits)?);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let snapshots = Snapshots::start(&engine, &archive, &settings, &tasks, &stop);
+        limits.keep_small(&tasks, &stop);
         Ok(Self(Arc::new(Inner {
             tokens,
             cookie: SessionCookie::new(settings.secure_cookies),
@@ -68,7 +75,8 @@ impl ApiState {
             snapshots,
             terms: Terms::default(),
             readiness: Readiness::default(),
-            order_metrics: OrderMetrics::default(),
+            order_metrics: OrderMetrics::new(),
+            limits,
             stop: stop.drop_guard(),
             tasks,
             engine,
@@ -123,6 +131,10 @@ impl ApiState {
     pub(crate) fn order_metrics(&self) -> &OrderMetrics {
         &self.0.order_metrics
     }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
 }
 
 fn check(settings: &ApiSettings, tokens: &Tokens) -> Result<(), InvalidSettings> {
@@ -143,6 +155,10 @@ fn check(settings: &ApiSettings, tokens: &Tokens) -> Result<(), InvalidSettings>
         (
             settings.body_read_timeout >= settings.request_timeout,
             "a request would be over before its body counts as late",
+        ),
+        (
+            [settings.rate_limits.front, settings.rate_limits.user].iter().flatten().any(|limit| !limit.is_sound()),
+            "a rate limit needs a period, and its burst must come back within a year",
         ),
         (settings.max_connections == 0, "there must be room for a connection"),
         (!(1..=1_000).contains(&settings.quantity_max), "the largest quantity is 1 to 1000"),

@@ -70,6 +70,8 @@ fn every_route_says_who_may_call_it_and_how_it_refuses() {
         let place = format!("{method} {path}");
         let responses = operation["responses"].as_object().expect("responses");
         assert!(responses.contains_key("500") && responses.contains_key("431"), "{place}");
+        let is_probe = ["/healthz", "/readyz"].contains(path);
+        assert_eq!(responses.contains_key("429"), !is_probe, "{place}: all but the probes are limited");
         assert_eq!(responses.contains_key("401"), *needs_token, "{place}");
         let open_to_all = operation["security"].as_array().is_none_or(|ways| ways.contains(&serde_json::json!({})));
         assert_eq!(open_to_all, !needs_token, "{place}");

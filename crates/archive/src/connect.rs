@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mongodb::options::{ConnectionString, HostInfo};
 use serde::Deserialize;
 
+use crate::measured::Measured;
 use crate::{Archive, ArchiveError, MongoArchive, SqliteArchive};
 
 /// Where the archive is.
@@ -53,14 +54,14 @@ pub enum InvalidArchiveUrl {
 }
 
 /// Opens the archive at `url`. SQLite's file and its folder are created if they are missing; MongoDB is not contacted
-/// before it is first asked for something, so that a process can start while it is away.
+/// before it is first asked for something, so that a process can start while it is away. What is asked of it is counted.
 ///
 /// # Errors
 /// [`ArchiveError::Unavailable`] if the file cannot be opened, or the hosts behind `mongodb+srv` cannot be looked up.
 pub async fn connect(url: &ArchiveUrl) -> Result<Arc<dyn Archive>, ArchiveError> {
     match &url.0 {
-        Target::Sqlite(path) => Ok(Arc::new(SqliteArchive::open(path).await?)),
-        Target::Mongo { uri, database, .. } => Ok(Arc::new(MongoArchive::connect(uri, database).await?)),
+        Target::Sqlite(path) => Ok(Arc::new(Measured(SqliteArchive::open(path).await?))),
+        Target::Mongo { uri, database, .. } => Ok(Arc::new(Measured(MongoArchive::connect(uri, database).await?))),
     }
 }
 

@@ -8,6 +8,8 @@ mod accept;
 mod connect;
 mod error;
 mod fold;
+mod measured;
+mod metrics;
 mod mongo;
 mod opening;
 mod reconciliation;
@@ -24,6 +26,7 @@ use stampede_domain::{
 
 pub use connect::{ArchiveUrl, InvalidArchiveUrl, connect};
 pub use error::ArchiveError;
+pub use metrics::METRICS;
 pub use mongo::MongoArchive;
 pub use opening::{OpenError, open_once};
 pub use reconciliation::{Drift, DriftKind, Reconciliation, StockFigures, StockRecord};

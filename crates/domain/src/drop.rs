@@ -15,6 +15,15 @@ pub enum Mode {
     Instant,
 }
 
+impl Mode {
+    /// The word for it, in requests and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Instant => "instant",
+        }
+    }
+}
+
 /// What an answer waits for, and so what it survives. In order of what that costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

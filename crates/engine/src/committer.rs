@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use fred::types::Value;
 use stampede_domain::{Durability, LogId, Shard};
@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::call::Call;
 use crate::engine::{Engine, ShardHandle, Shared};
-use crate::metrics;
+use crate::metrics::{self, Queued};
 use crate::sale::{Decision, DropTerms, GrantCall, GroupCall, OrderRequest, decode_grant_reply, index_of};
+use crate::traces::{self, TracedCall, TracedOrder};
 use crate::{EngineError, scripts};
 
 pub(crate) static GRANT: Call<()> = Call::settled(&scripts::SALE_GRANT, &[("decided", ())]);
@@ -31,6 +32,9 @@ pub(crate) struct Pending {
     /// What its answer waits for.
     durability: Durability,
     expires: Instant,
+    /// Until its group is sent for the first time.
+    queued: Option<Queued>,
+    traced: Option<TracedOrder>,
     answer: oneshot::Sender<Result<Decision, EngineError>>,
 }
 
@@ -48,7 +52,9 @@ impl Engine {
         let queue = self.queue(shard).ok_or_else(|| EngineError::Malformed(format!("no shard {shard}")))?;
         let (answer, decision) = oneshot::channel();
         let durability = self.durability(request.drop.durability);
-        let pending = Pending { call: GrantCall::new(request), durability, expires: Instant::now() + wait, answer };
+        let traced = request.trace.map(TracedOrder::new);
+        let (call, queued) = (GrantCall::new(request), Some(Queued::now()));
+        let pending = Pending { call, durability, expires: Instant::now() + wait, queued, traced, answer };
         // A full queue means minutes of work: better to say so at once than to keep the client waiting for nothing.
         queue.try_send(pending).map_err(|_| EngineError::Unavailable("too many orders wait".to_owned()))?;
         decision.await.unwrap_or(Err(EngineError::OutcomeUnknown))
@@ -76,9 +82,10 @@ struct Committer {
     waiting: Arc<AtomicUsize>,
 }
 
-/// What a call decided, one for each order, and under which token.
+/// What a call decided, one for each order, under which token, and which entry has its grants.
 struct Decided {
     token: String,
+    entry: Option<LogId>,
     decisions: Vec<Result<Decision, EngineError>>,
 }
 
@@ -120,7 +127,6 @@ impl Committer {
 
     /// Decides a group and answers its orders; leaves those in it that are to be tried again.
     async fn commit(&mut self, group: &mut Vec<Pending>) -> Called {
-        metrics::group_size(group.len());
         let shared = Arc::clone(&self.shared);
         if let Err(error) = shared.wait_for_connection().await {
             return Called::Waiting(error);
@@ -130,6 +136,7 @@ impl Committer {
         if group.is_empty() {
             return Called::Answered;
         }
+        group.iter_mut().filter_map(|pending| pending.queued.take()).for_each(Queued::sent);
         match self.decide(handle, group).await {
             Ok(decided) => self.answer(group, decided),
             Err(error) if is_passing(&error) => Called::Waiting(error),
@@ -164,16 +171,44 @@ impl Committer {
         if group.is_empty() { Called::Answered } else { Called::Waiting(EngineError::ShardRecovering) }
     }
 
-    /// One group, one call; settled if its answer is lost, sent again if it came too late.
+    /// Decides a group, and makes the spans of its traced orders.
     async fn decide(&mut self, handle: &ShardHandle, group: &[Pending]) -> Result<Decided, EngineError> {
+        let sent_at = group.iter().any(|pending| pending.traced.is_some()).then(SystemTime::now);
+        let decided = self.call(handle, group).await;
+        if let Some(sent_at) = sent_at {
+            self.trace(group, sent_at, &decided);
+        }
+        decided
+    }
+
+    /// Makes the spans of the traced orders that were decided, or that never will be. Those that are tried again still wait.
+    fn trace(&self, group: &[Pending], sent_at: SystemTime, decided: &Result<Decided, EngineError>) {
+        let is_tried_again = |place: usize| match decided {
+            Ok(decided) => matches!(decided.decisions.get(place), Some(Err(EngineError::ShardRecovering))),
+            Err(error) => is_passing(error),
+        };
+        let traced = group.iter().enumerate().filter(|(place, _)| !is_tried_again(*place));
+        let call = TracedCall {
+            script: GRANT.script,
+            shard: self.shard,
+            sent_at,
+            orders: group.len(),
+            traced: traced.filter_map(|(_, pending)| pending.traced).collect(),
+        };
+        call.record(decided.as_ref().map(|decided| decided.entry));
+    }
+
+    /// One group, one call; settled if its answer is lost, sent again if it came too late.
+    async fn call(&mut self, handle: &ShardHandle, group: &[Pending]) -> Result<Decided, EngineError> {
         let packed = GroupCall::pack(self.shard, group.iter().map(|pending| &pending.call));
         let bound = self.shared.settings.log_bound;
-        let args = [
+        let mut args = vec![
             Value::from(i64::try_from(bound.orders).unwrap_or(i64::MAX)),
             Value::from(i64::try_from(bound.bytes).unwrap_or(i64::MAX)),
             packed.requests.clone(),
             packed.data.clone(),
         ];
+        args.extend(packed.traces.clone());
         let mut keys = vec![handle.keys.meta.clone(), handle.keys.log.clone(), handle.keys.unsettled.clone()];
         keys.extend(packed.drop_keys.iter().cloned());
         let started = Instant::now();
@@ -181,11 +216,13 @@ impl Committer {
         let settled = self.shared.settle_until(until, handle, &GRANT, &keys, &args).await;
         metrics::group_call(started.elapsed());
         let settled = settled?;
+        metrics::group_size(group.len());
         let lost_from = settled.was_lost.then_some(self.next);
         let calls = group.iter().map(|pending| &pending.call);
         let reply = decode_grant_reply(self.shard, settled.fields, calls, packed.drops(), lost_from)?;
-        self.next = if reply.granted_now() { reply.log_id.next() } else { reply.log_id };
-        Ok(Decided { token: settled.token, decisions: reply.decisions })
+        let entry = reply.granted_now().then_some(reply.log_id);
+        self.next = entry.map_or(reply.log_id, LogId::next);
+        Ok(Decided { token: settled.token, entry, decisions: reply.decisions })
     }
 
     /// Takes the orders out of a group whose durability cannot be kept now, before anything is granted to them.
@@ -231,6 +268,7 @@ impl Committer {
         for (durability, answers) in waiting {
             let (shared, shard, token) = (Arc::clone(&self.shared), self.shard, decided.token.clone());
             let (count, orders) = (Arc::clone(&self.waiting), answers.len());
+            let decided_at = SystemTime::now();
             count.fetch_add(orders, Ordering::Relaxed);
             tokio::spawn(async move {
                 let kept = match shared.handle(shard) {
@@ -238,6 +276,8 @@ impl Committer {
                     Err(error) => Err(error),
                 };
                 count.fetch_sub(orders, Ordering::Relaxed);
+                let traced = answers.iter().filter_map(|(pending, _)| pending.traced.as_ref());
+                traces::record_durability(traced, decided_at, durability, &kept);
                 for (pending, decision) in answers {
                     let _ = pending.answer.send(kept.clone().map(|()| decision));
                 }

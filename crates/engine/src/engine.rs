@@ -11,7 +11,7 @@ use crate::committer::{self, Pending};
 use crate::durability::Keeper;
 use crate::keys::Keys;
 use crate::redis::{self, Redis};
-use crate::{ConnectError, DropChanges, EngineError, EngineSettings};
+use crate::{ConnectError, DropChanges, EngineError, EngineSettings, metrics};
 
 /// The hot state of one deployment. Cheap to clone; all clones share connections and committers.
 #[derive(Clone)]
@@ -45,6 +45,7 @@ impl Engine {
     /// [`ConnectError`] says what is wrong with the address, the server's settings, or whom it belongs to; also if the server
     /// cannot keep the deployment's durability.
     pub async fn connect(settings: EngineSettings, deployment: Deployment) -> Result<Self, ConnectError> {
+        metrics::start(settings.log_bound);
         let redis = redis::connect(&settings).await?;
         redis.check_eviction().await?;
         let keeper = Keeper::start(&redis).await;
@@ -109,6 +110,11 @@ impl Engine {
             }
         }
         Ok(fenced)
+    }
+
+    /// Whether this process has its connections to Redis.
+    pub fn is_connected(&self) -> bool {
+        self.shared.redis.is_connected()
     }
 
     /// Looks for the primary again: something told that the server which answers is none any more.

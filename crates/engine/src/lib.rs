@@ -22,6 +22,7 @@ mod sale;
 mod scripts;
 mod settings;
 mod timers;
+mod traces;
 
 pub use changes::{DropChanged, DropChanges};
 pub use dead::{KeptLetter, LetterChange, LetterCompensation, LetterNote, LetterReplay, LetterState};
@@ -30,7 +31,7 @@ pub use engine::Engine;
 pub use error::{ConnectError, EngineError};
 pub use keys::Keys;
 pub use log::{Acknowledged, EntryReceipt, LogEntry, LogStatus, PendingClaim};
-pub use metrics::describe_metrics;
+pub use metrics::METRICS;
 pub use reconcile::{ShardCut, UsersCut};
 pub use recovery::{DamageCheck, DropPresence, HistoryChunk, Purges, RecoveryGuard, ShardInspection, ShardLine};
 pub use sale::{
@@ -40,3 +41,4 @@ pub use sale::{
 pub use scripts::{SCRIPTS, Script};
 pub use settings::{EngineSettings, LogBound};
 pub use timers::{DueTimer, TimerKind};
+pub use traces::{span_context, tracer};

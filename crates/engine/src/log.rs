@@ -5,14 +5,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::interfaces::{ClientLike, StreamsInterface};
 use fred::types::{ClusterHash, CustomCommand, Value};
-use stampede_domain::{DeadLetter, DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, OrderId, Shard};
+use stampede_domain::{
+    DeadLetter, DropId, Entry, Epoch, Fact, FactBody, LogId, Malformed, OrderId, Shard, TraceContext,
+};
 
 use crate::call::Call;
 use crate::dead::LetterChange;
 use crate::durability::Source;
 use crate::engine::Engine;
 use crate::keys::Keys;
-use crate::redis::{CallError, Fields};
+use crate::metrics::Operation;
+use crate::redis::{CallError, Fields, counted};
 use crate::{EngineError, scripts};
 
 /// Pending entries that one call hands over.
@@ -23,6 +26,9 @@ const TAIL_ENTRIES: i64 = 64;
 
 /// Entries of the log that a search for a drop's newest orders reads at most.
 const TAIL_LIMIT: usize = 4_096;
+
+static CLAIM: Operation = Operation::new("xautoclaim");
+static RANGE: Operation = Operation::new("xrange");
 
 pub(crate) static READ: Call<()> = Call::fenced(&scripts::LOG_READ, &[("read", ())]);
 pub(crate) static TAKE: Call<()> = Call::fenced(&scripts::LOG_TAKE, &[("taken", ())]);
@@ -55,6 +61,7 @@ pub struct LogEntry {
     kind: Bytes,
     data: Bytes,
     picks: Bytes,
+    trace: Bytes,
 }
 
 impl LogEntry {
@@ -72,6 +79,12 @@ impl LogEntry {
     /// [`Malformed`] if this version did not write it.
     pub fn replayed(&self) -> Result<Option<Fact>, Malformed> {
         self.fields().replayed()
+    }
+
+    /// The contexts of its traced orders, in their order; none where the log was read for its facts alone, and none if they
+    /// cannot be read, since nothing that counts depends on them.
+    pub fn traces(&self) -> Vec<TraceContext> {
+        TraceContext::read_all(&self.trace).unwrap_or_default()
     }
 
     fn fields(&self) -> Entry<'_> {
@@ -195,7 +208,7 @@ impl Engine {
             Value::from(limit as i64),
         ];
         let redis = &self.shared.redis;
-        let claimed = redis.writer().custom(command, args).await;
+        let claimed = counted(&CLAIM, redis.writer().custom(command, args)).await;
         let value: Value = claimed.map_err(|error| redis.change_failed(error))?;
         let mut fields = Fields::of("XAUTOCLAIM", value)?;
         fields.text()?;
@@ -363,7 +376,7 @@ impl Engine {
         let key = &self.shared.handle(shard)?.keys.log;
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let redis = &self.shared.redis;
-        let entries = redis.reader().xrange(key, from, "+", Some(limit)).await;
+        let entries = counted(&RANGE, redis.reader().xrange(key, from, "+", Some(limit))).await;
         let value: Value = entries.map_err(|error| redis.read_failed(error))?;
         Ok(read_entries(shard, Fields::of("XRANGE", value)?)?.entries)
     }
@@ -392,6 +405,7 @@ impl Engine {
                     kind: entry.bytes()?,
                     data: entry.bytes()?,
                     picks: entry.bytes()?,
+                    trace: Bytes::new(),
                 })
             })
             .collect()
@@ -431,7 +445,19 @@ fn read_entries(shard: Shard, mut entries: Fields) -> Result<PendingClaim, CallE
         let (kind, data, picks) = (value("kind")?, value("data")?, value("picks")?);
         let epoch = Epoch(fields.parse_bytes(&epoch)?);
         let number = fields.parse_bytes(&number)?;
-        claim.entries.push(LogEntry { shard, id, epoch, number, kind, data, picks });
+        let trace = read_trace(&mut fields)?;
+        claim.entries.push(LogEntry { shard, id, epoch, number, kind, data, picks, trace });
     }
     Ok(claim)
+}
+
+/// The field `trace`, if it is among those behind the fields that every entry has. Others are a newer version's.
+fn read_trace(fields: &mut Fields) -> Result<Bytes, CallError> {
+    while fields.len() > 0 {
+        let (name, value) = (fields.bytes()?, fields.bytes()?);
+        if name == b"trace"[..] {
+            return Ok(value);
+        }
+    }
+    Ok(Bytes::new())
 }

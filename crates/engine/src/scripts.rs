@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use crate::metrics::Operation;
+
 include!(concat!(env!("OUT_DIR"), "/registry.rs"));
 
 /// A Lua script: one atomic step.
@@ -20,6 +22,7 @@ pub struct Script {
     /// The kinds of entries that it may append to the log.
     pub logs: &'static [&'static str],
     sha1: OnceLock<String>,
+    pub(crate) operation: Operation,
 }
 
 impl Script {

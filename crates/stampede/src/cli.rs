@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    api, config, dead_letters, dev, health, migrate, purge, rebuild, reconcile, seed, token, worker,
+    api, config, dead_letters, dev, health, migrate, purge, rebuild, reconcile, seed, token, top, worker,
 };
 use crate::config::{CONFIG_VARIABLE, Loaded, Sources, dev_file};
 
@@ -74,6 +74,7 @@ enum Command {
     Reconcile(reconcile::Options),
     Seed(seed::Options),
     Token(token::Options),
+    Top(top::Options),
     Config(config::Options),
     DeadLetters(dead_letters::Options),
 }
@@ -142,6 +143,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rebuild(options) => rebuild::run(&options, &scope.load(Vec::new())?).await,
         Command::Seed(options) => seed::run(&options, &scope.load(Vec::new())?).await,
         Command::Token(options) => token::run(&options, &scope.load(Vec::new())?),
+        Command::Top(options) => top::run(&options, scope.load(Vec::new())?).await,
         Command::DeadLetters(options) => dead_letters::run(&options, &scope.load(Vec::new())?).await,
         Command::Config(options) => config::run(&options, || scope.load(Vec::new())),
     };

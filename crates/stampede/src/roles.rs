@@ -1,5 +1,6 @@
 //! What the roles have in common: listeners, the stores behind them, the API and the workers themselves.
 
+use std::fmt;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -34,6 +35,16 @@ pub struct Stores {
     pub engine: Engine,
     /// The durable records.
     pub archive: Arc<dyn Archive>,
+}
+
+/// A store could not be reached, but may be the next time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable(String);
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be reached; is it running, and is the address right?", self.0)
+    }
 }
 
 /// Why an attempt failed.
@@ -202,7 +213,7 @@ where
             Err(_) => anyhow!("no answer within {} s", ATTEMPT.as_secs()),
         };
         if Instant::now() + PAUSE >= deadline {
-            return Err(error.context(format!("{what} cannot be reached; is it running, and is the address right?")));
+            return Err(error.context(Unreachable(what.to_owned())));
         }
         if !std::mem::replace(&mut told, true) {
             tracing::warn!(error = format!("{error:#}"), "{what} cannot be reached yet; trying again");

@@ -22,11 +22,11 @@ use stampede_engine::Engine;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use metrics::describe_metrics;
+pub use metrics::METRICS;
 pub use opener::Opener;
 pub use persister::{PersistError, Persisted, Persister};
 pub use rebuild::{RebuildPlan, RebuildReason, Rebuilder, Rebuilt};
-pub use reconciler::{ReconcileError, ReconcileReport, Reconciler, ShardReport, Verdict};
+pub use reconciler::{ReconcileError, ReconcileReport, Reconciler, ShardReport, Unknown, Verdict};
 pub use recovery::{Recovery, RecoveryError, RecoveryReport, RecoveryStep, Watchman};
 pub use settings::WorkerSettings;
 pub use timekeeper::Timekeeper;
@@ -40,6 +40,7 @@ pub fn spawn(
     settings: WorkerSettings,
     shutdown: CancellationToken,
 ) -> JoinHandle<()> {
+    metrics::start();
     tokio::spawn(async move {
         let mut workers = JoinSet::new();
         let persister = Persister::new(engine.clone(), Arc::clone(&archive), settings.clone());

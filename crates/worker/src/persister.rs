@@ -7,10 +7,11 @@
 //! becomes a dead letter.
 
 mod batch;
+mod traces;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
 use rand::RngExt;
@@ -100,13 +101,14 @@ impl Persister {
             self.claimed_at = Instant::now();
             self.take_over().await?;
         }
+        let began_at = SystemTime::now();
         let batch = self.read().await?;
         let read = batch.entries.len();
         if read == 0 {
             return Ok(Persisted::default());
         }
         let batch = self.confirm(batch).await?;
-        match self.archive_and_acknowledge(batch).await {
+        match self.archive_and_acknowledge(batch, began_at).await {
             Ok((entries, facts)) => Ok(Persisted { entries, facts, left: read - entries }),
             Err(error) => {
                 self.drain_again();
@@ -182,10 +184,18 @@ impl Persister {
         }
     }
 
-    async fn archive_and_acknowledge(&mut self, batch: Batch) -> Result<(usize, usize), PersistError> {
+    async fn archive_and_acknowledge(
+        &mut self,
+        batch: Batch,
+        began_at: SystemTime,
+    ) -> Result<(usize, usize), PersistError> {
         let Batch { entries: moving, facts, .. } = batch;
         let refused = keep(&*self.archive, &facts).await.inspect_err(|_| metrics::archive_failed())?;
         metrics::archived(facts.len() - refused.len());
+        let now_ms = Timestamp::now().as_ms();
+        for moving in &moving {
+            metrics::persister_lag(now_ms - moving.receipt.id.time().as_ms());
+        }
         let (mut entries, mut acknowledged_facts) = (0, 0);
         for state in &mut self.shards {
             let mut kept = Vec::new();
@@ -200,6 +210,7 @@ impl Persister {
                 Ok(done) => {
                     for kept in &done.kept {
                         state.finished(kept);
+                        traces::record(kept.moving, began_at, moving.len());
                         acknowledged_facts += kept.moving.facts.len();
                     }
                     entries += done.kept.len();
@@ -260,18 +271,6 @@ impl Persister {
                     tracing::info!(%shard, entries, "handed entries over to another persister");
                 }
                 Err(error) => tracing::debug!(%shard, %error, "entries could not be handed over"),
-            }
-        }
-    }
-
-    async fn observe(&self) {
-        for shard in self.engine.shards() {
-            if let Ok(status) = self.engine.log_status(shard).await {
-                metrics::log_status(shard, &status);
-                metrics::clock_skew(status.now_ms.cast_signed() - Timestamp::now().as_ms());
-            }
-            if let Ok(letters) = self.engine.count_letters(shard).await {
-                metrics::dead_letters(shard, letters);
             }
         }
     }
@@ -405,7 +404,6 @@ async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken)
     let settings = persister.settings.clone();
     let mut idle = Pause::new(settings.poll_min, settings.poll_max);
     let mut failing = Pause::new(settings.poll_max, settings.backoff_max);
-    let mut observed_at = Instant::now();
     loop {
         let go_on = match persister.step().await {
             Ok(persisted) => {
@@ -424,10 +422,6 @@ async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken)
                 failing.wait(shutdown).await
             }
         };
-        if observed_at.elapsed().as_secs() >= 1 {
-            observed_at = Instant::now();
-            persister.observe().await;
-        }
         if !go_on {
             break;
         }

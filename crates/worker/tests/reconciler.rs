@@ -12,7 +12,7 @@ use stampede_domain::{
 };
 use stampede_engine::{Decision, DropChange, DropTerms, OrderRef, PurgeOutcome, PurgeTerms};
 use stampede_testkit::{MongoServer, Proxy};
-use stampede_worker::{ReconcileError, ReconcileReport, Reconciler, Verdict, WorkerSettings};
+use stampede_worker::{ReconcileError, ReconcileReport, Reconciler, Unknown, Verdict, WorkerSettings};
 use support::{Harness, request};
 
 fn reconciler(harness: &Harness) -> Reconciler {
@@ -461,4 +461,36 @@ async fn positions_in_the_log_are_no_drift() {
     assert_eq!(report.verdict(), Verdict::Clean, "{report:?}");
     let at: Position = archived(&harness).await[0].position;
     assert_eq!((at.log_id.ms, only(&report).number), (last.ms, 70_000_000_003));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_older_than_redis_is_found_by_its_drops_and_its_epochs() {
+    let mut harness = Harness::start().await;
+    let early = harness.open("early", 10, 3).await;
+    harness.granted(&early, "ann").await;
+    harness.persist_all().await;
+    let backup = harness.archive_path().with_extension("backup");
+    let copied = harness.archive_db().execute("VACUUM INTO ?1", [backup.to_str().expect("text")]);
+    copied.expect("a backup");
+    let of = |archive| Reconciler::new(harness.engine.clone(), archive, harness.settings.clone());
+    let address = format!("sqlite:{}", backup.display()).parse().expect("an address");
+    let older = stampede_archive::connect(&address).await.expect("opened");
+    assert_eq!(of(Arc::clone(&older)).whole(None).await.verdict(), Verdict::Clean, "nothing has happened since");
+
+    let late = harness.open("late", 10, 3).await;
+    harness.granted(&late, "bob").await;
+    harness.persist_all().await;
+    let unknown = |epochs, drops: &[&str]| Unknown {
+        epochs,
+        drops: drops.len() as u64,
+        named: drops.iter().map(|id| id.parse().expect("an id")).collect(),
+    };
+    let report = of(Arc::clone(&older)).whole(None).await;
+    assert_eq!((report.verdict(), &report.shards[0].unknown), (Verdict::Drift, &unknown(0, &["late"])));
+    let report = of(Arc::clone(&harness.archive)).whole(None).await;
+    assert_eq!((report.verdict(), &report.shards[0].unknown), (Verdict::Clean, &Unknown::default()));
+
+    harness.lose_redis().await;
+    let report = Reconciler::new(harness.engine.clone(), older, harness.settings.clone()).step().await;
+    assert_eq!((report.verdict(), &report.shards[0].unknown), (Verdict::Drift, &unknown(1, &["late"])));
 }

@@ -31,7 +31,7 @@ impl Caller {
         self.role == Role::Operator
     }
 
-    /// Finds the token and verifies it.
+    /// Finds the token, verifies it, and counts the request as its user's.
     pub fn identify(parts: &Parts, state: &ApiState) -> Result<Self, Problem> {
         let (token, from_cookie) = match bearer(parts)? {
             Some(token) => (token, false),
@@ -48,6 +48,7 @@ impl Caller {
                  Send the token as `Authorization: Bearer` instead.",
             ));
         }
+        state.limits().check_user(parts, &identity.user_id)?;
         Ok(Self { user_id: identity.user_id, role: identity.role, expires_at: identity.expires_at })
     }
 }
@@ -85,9 +86,12 @@ impl FromRequestParts<ApiState> for Operator {
 }
 
 impl FromRequestParts<ApiState> for MaybeOperator {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Self::Rejection> {
-        Ok(Self(Caller::identify(parts, state).is_ok_and(|caller| caller.is_operator())))
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        match Caller::identify(parts, state) {
+            Err(limited @ Problem::RateLimited { .. }) => Err(limited),
+            caller => Ok(Self(caller.is_ok_and(|caller| caller.is_operator()))),
+        }
     }
 }

@@ -13,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 const EXPOSED: &str = "Location, ETag, Retry-After, Idempotency-Key, Idempotent-Replayed, X-Request-Id, \
                        RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset";
 /// What pages may send.
-const ADMITTED_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id";
+const ADMITTED_HEADERS: &str =
+    "Authorization, Content-Type, Idempotency-Key, If-None-Match, Traceparent, Tracestate, X-Request-Id";
 const ADMITTED_METHODS: &str = "GET, POST, PATCH, DELETE";
 /// For how long a browser may remember the answer to a preflight, in seconds.
 const MAX_AGE_S: &str = "600";
@@ -99,6 +100,9 @@ mod tests {
         let cors = Cors::new(&["https://shop.example".to_owned()]);
         let answer = cors.preflight(&preflight("https://shop.example")).expect("a preflight");
         assert!(answer.headers().contains_key(ACCESS_CONTROL_ALLOW_METHODS));
+        assert!(
+            answer.headers()[ACCESS_CONTROL_ALLOW_HEADERS].to_str().is_ok_and(|names| names.contains("Traceparent"))
+        );
         let foreign = cors.preflight(&preflight("https://evil.example")).expect("a preflight");
         assert!(!foreign.headers().contains_key(ACCESS_CONTROL_ALLOW_METHODS));
         assert!(cors.preflight(&Request::new(Body::empty())).is_none());

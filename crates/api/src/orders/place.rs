@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use stampede_domain::{IdempotencyKey, Money, Order};
+use stampede_domain::{IdempotencyKey, Money, Order, TraceContext};
 use stampede_engine::{Decision, OrderRequest, PurgedRequest, Refusal};
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -24,7 +24,7 @@ use crate::state::ApiState;
 use crate::view::MoneyDocument;
 
 /// Says that an order was granted before, under the same key.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// An order to place.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -144,7 +144,8 @@ async fn prepare(
         }
     };
     let drop = state.terms().find(&drop_id, state).await?;
-    Ok(OrderRequest { drop, user_id: caller.user_id, key, units, expected_total: asked.expected_total })
+    let trace = parts.extensions.get::<TraceContext>().copied();
+    Ok(OrderRequest { drop, user_id: caller.user_id, key, units, expected_total: asked.expected_total, trace })
 }
 
 fn units(asked: Option<u64>, most: u16) -> Result<u16, FieldError> {
@@ -165,7 +166,11 @@ const fn problem(refusal: Refusal) -> Problem {
 }
 
 fn confirmed(state: &ApiState, order: &Order, outcome: OrderOutcome) -> Result<Response, Problem> {
-    state.order_metrics().count(outcome);
+    if outcome == OrderOutcome::Granted {
+        state.order_metrics().granted(order.quantity);
+    } else {
+        state.order_metrics().count(outcome);
+    }
     let mut response = answer(StatusCode::CREATED, order)?;
     if let Ok(location) = HeaderValue::try_from(format!("/api/v1/orders/{}", order.id)) {
         response.headers_mut().insert(LOCATION, location);
@@ -184,6 +189,7 @@ fn refused(state: &ApiState, problem: Problem) -> Response {
 /// What a problem's code is counted as.
 const fn outcome(code: Code) -> OrderOutcome {
     match code {
+        Code::RateLimited => OrderOutcome::RateLimited,
         Code::SaleNotActive => OrderOutcome::NotActive,
         Code::LimitReached => OrderOutcome::LimitReached,
         Code::SoldOut => OrderOutcome::SoldOut,

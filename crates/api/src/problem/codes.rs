@@ -115,8 +115,10 @@ codes! {
         "The request line and headers together have more bytes than `limit`.",
         "Send fewer or shorter headers.";
     RateLimited, "rate-limited", TOO_MANY_REQUESTS, true, "Rate limited",
-        "Too many requests in too short a time.",
-        "Wait as long as `Retry-After` says and send it again, with the same key.";
+        "One address, or one user, sends more requests than it may. A request that is answered so has no effect.",
+        "Wait as long as `Retry-After` says and send it again, with the same key. Answers before this one say in \
+         `RateLimit-Remaining` how many more requests may be sent at once, and in `RateLimit-Reset` in how many seconds as \
+         many as `RateLimit-Limit`.";
     OutcomeUnknown, "outcome-unknown", SERVICE_UNAVAILABLE, true, "Outcome unknown",
         "The request may or may not have taken effect. It is neither a success nor a refusal.",
         "Send it again with the same key: that settles it, and never does it twice.";

@@ -13,18 +13,20 @@ use tower::Service;
 
 use super::Stopping;
 use super::connections::{Connection, Turn};
+use crate::limits::Peer;
 
-/// A service that tells its connection when a request begins and ends.
+/// A service that tells its connection when a request begins and ends, and requests where they come from.
 #[derive(Clone)]
 pub(super) struct Watched<S> {
     inner: S,
     connection: Arc<Connection>,
+    peer: Option<Peer>,
 }
 
 impl<S> Watched<S> {
-    /// The service of one connection.
-    pub const fn new(inner: S, connection: Arc<Connection>) -> Self {
-        Self { inner, connection }
+    /// The service of one connection; without a peer, requests are not told.
+    pub const fn new(inner: S, connection: Arc<Connection>, peer: Option<Peer>) -> Self {
+        Self { inner, connection, peer }
     }
 }
 
@@ -43,6 +45,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
+        }
         let turn = Turn::begin(&self.connection);
         if self.connection.is_stopping() {
             request.extensions_mut().insert(Stopping);

@@ -56,7 +56,7 @@ pub(super) struct Place {
 impl Connections {
     /// Room for `max` connections, until all are to end with their next answer, which `stopping` says.
     pub fn new(max: usize, header_max_bytes: usize, stopping: Arc<AtomicBool>) -> Arc<Self> {
-        let (open, turns, metrics) = (Mutex::default(), Turns::default(), ConnectionMetrics::default());
+        let (open, turns, metrics) = (Mutex::default(), Turns::default(), ConnectionMetrics::new());
         Arc::new(Self { max, header_max_bytes, open, turns, stopping, metrics })
     }
 

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::Peer;
 use crate::settings::ApiSettings;
 
 use body::Watched;
@@ -47,7 +48,8 @@ pub async fn serve(
     listener.set_nonblocking(true)?;
     let handle: Handle<SocketAddr> = Handle::new();
     let told = Arc::new(AtomicBool::new(false));
-    let gate = Gate(Connections::new(settings.max_connections, settings.header_max_bytes, Arc::clone(&told)));
+    let connections = Connections::new(settings.max_connections, settings.header_max_bytes, Arc::clone(&told));
+    let gate = Gate { connections, tells_peer: settings.rate_limits.front.is_some() };
     let mut server = axum_server::from_tcp(listener)?.acceptor(gate).http1_only().handle(handle.clone());
     server
         .http_builder()
@@ -71,7 +73,11 @@ pub async fn serve(
 
 /// Lets connections in, as many as there may be.
 #[derive(Clone)]
-struct Gate(Arc<Connections>);
+struct Gate {
+    connections: Arc<Connections>,
+    /// Whether requests are told where they come from.
+    tells_peer: bool,
+}
 
 impl<S> Accept<TcpStream, S> for Gate {
     type Stream = GuardedStream;
@@ -80,8 +86,9 @@ impl<S> Accept<TcpStream, S> for Gate {
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         ready(stream.set_nodelay(true).and_then(|()| {
-            let connection = self.0.admit().ok_or(io::ErrorKind::ConnectionRefused)?;
-            let service = Watched::new(service, Arc::clone(connection.get()));
+            let peer = self.tells_peer.then(|| stream.peer_addr().map(|peer| Peer(peer.ip()))).transpose()?;
+            let connection = self.connections.admit().ok_or(io::ErrorKind::ConnectionRefused)?;
+            let service = Watched::new(service, Arc::clone(connection.get()), peer);
             Ok((GuardedStream::new(stream, connection), service))
         }))
     }

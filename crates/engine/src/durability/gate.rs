@@ -15,7 +15,10 @@ use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::info::Replication;
-use crate::metrics;
+use crate::metrics::{self, Operation};
+use crate::redis::counted;
+
+static WAIT: Operation = Operation::new("wait");
 
 /// How long the key lives that is written before each wait: it must not stay when nobody waits any more.
 const WRITE_LIVES_MS: i64 = 3_600_000;
@@ -114,7 +117,7 @@ impl Gate {
             waiting.retain(|(ticket, _)| !ticket.answer.is_closed());
             let Some((_, key)) = waiting.first() else { continue };
             let key = key.clone();
-            match self.wait(&waiting, key).await {
+            match counted(&WAIT, self.wait(&waiting, key)).await {
                 Ok(seen) => waiting = self.settle(waiting, &seen),
                 Err(error) => tracing::debug!(%error, "a wait for durability failed"),
             }

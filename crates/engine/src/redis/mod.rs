@@ -10,7 +10,7 @@ mod primaries;
 mod reply;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fred::clients::{Client, SubscriberClient};
 use fred::error::Error;
@@ -18,6 +18,7 @@ use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::Value;
 use fred::types::config::Config;
 
+use crate::metrics::{Operation, OperationOutcome};
 use crate::scripts::Script;
 use crate::{EngineError, EngineSettings};
 use failover::{Link, casts_doubt, classify};
@@ -113,6 +114,11 @@ impl Redis {
         &self.inner.subscriber.client
     }
 
+    /// Whether both clients that serve calls have a connection.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.reader().is_connected() && self.writer().is_connected()
+    }
+
     /// Looks for the primary again with all clients.
     pub(crate) fn look_for_primary(&self) {
         self.inner.change.search();
@@ -141,16 +147,18 @@ impl Redis {
     ) -> Result<Reply, CallError> {
         debug_assert!(script.takes(keys.len()), "{} with {} keys", script.name, keys.len());
         let client = &link.client;
-        let first = client.evalsha::<Value, _, _, _>(script.sha1(), keys.clone(), args.clone()).await;
-        let value = match first {
-            // The server does not know the script: it was flushed, or another process took over. Nothing ran; the whole
-            // text reaches the very node that the keys live on.
-            Err(error) if error.details().starts_with("NOSCRIPT") => {
-                client.eval::<Value, _, _, _>(script.source, keys, args).await
+        let called = counted(&script.operation, async {
+            let first = client.evalsha::<Value, _, _, _>(script.sha1(), keys.clone(), args.clone()).await;
+            match first {
+                // The server does not know the script: it was flushed, or another process took over. Nothing ran; the whole
+                // text reaches the very node that the keys live on.
+                Err(error) if error.details().starts_with("NOSCRIPT") => {
+                    client.eval::<Value, _, _, _>(script.source, keys, args).await
+                }
+                other => other,
             }
-            other => other,
-        };
-        let value = value.map_err(|error| {
+        });
+        let value = called.await.map_err(|error| {
             self.heed(link, &error);
             classify(&error)
         })?;
@@ -179,4 +187,20 @@ impl Redis {
             self.inner.subscriber.search();
         }
     }
+}
+
+/// A call, counted once it has ended.
+pub(crate) async fn counted<T>(
+    operation: &Operation,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let started = Instant::now();
+    let called = call.await;
+    let outcome = match called.as_ref().map_err(classify) {
+        Ok(_) => OperationOutcome::Ok,
+        Err(CallError::Lost(_)) => OperationOutcome::Lost,
+        Err(_) => OperationOutcome::Error,
+    };
+    operation.count(outcome, started.elapsed());
+    called
 }

@@ -3,6 +3,7 @@
 //! A question goes to that very server, never to where a cluster would redirect it.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, ClusterInterface, EventInterface};
@@ -12,6 +13,9 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{CallError, Redis, classify, connect};
 use crate::EngineSettings;
+use crate::metrics::{Operation, OperationOutcome};
+
+static EXAMINE: Operation = Operation::new("examine");
 
 /// A server that decides.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -106,16 +110,22 @@ impl Redis {
     pub(crate) async fn ask(&self, primary: &Primary, command: &'static str, args: &[&str]) -> Result<Value, AskError> {
         let command = CustomCommand::new_static(command, ClusterHash::Random, false);
         let args: Vec<Value> = args.iter().map(|arg| Value::from(*arg)).collect();
+        let started = Instant::now();
         let answer = match primary {
             Primary::Only => self.reader().custom(command, args).await,
             Primary::Node(server) => self.reader().with_cluster_node(server).custom(command, args).await,
         };
-        answer.map_err(|error| match classify(&error) {
+        let answer = answer.map_err(|error| match classify(&error) {
             CallError::Refused(text) => AskError { refused: true, text },
             CallError::Lost(text) | CallError::Elsewhere(text) | CallError::Malformed(text) => {
                 AskError { refused: false, text }
             }
-        })
+        });
+        // That it does not know the command is an answer too.
+        let answered = answer.as_ref().map_or_else(|error| error.refused, |_| true);
+        let outcome = if answered { OperationOutcome::Ok } else { OperationOutcome::Lost };
+        EXAMINE.count(outcome, started.elapsed());
+        answer
     }
 
     /// Asks any server over a connection that is made for this question.

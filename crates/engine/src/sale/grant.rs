@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fred::types::Value;
 use stampede_domain::{
     DropState, Epoch, Fingerprint, GrantRecord, GrantState, GroupData, GroupDrop, GroupOrder, KeyDigest, LogId,
-    MAX_GROUP_DROPS, Order, Phase, Position, Shard, Timestamp, UserDigest, Window,
+    MAX_GROUP_DROPS, MAX_GROUP_TRACES, Order, Phase, Position, Shard, Timestamp, UserDigest, Window,
 };
 
 use super::{Decision, DropTerms, OrderRequest, PurgedRequest, Refusal, order_from_record};
@@ -47,6 +47,8 @@ pub(crate) struct GroupCall {
     pub(crate) requests: Value,
     /// What the log keeps.
     pub(crate) data: Value,
+    /// The contexts of traced orders, each behind its index; none if no order is traced.
+    pub(crate) traces: Option<Value>,
     drops: usize,
 }
 
@@ -69,7 +71,15 @@ impl GroupCall {
         let mut drops = Vec::new();
         let mut requests = Vec::with_capacity(calls.len() * REQUEST_BYTES);
         let mut orders = Vec::with_capacity(calls.len());
-        for call in calls {
+        let (mut traces, mut traced) = (Vec::new(), 0);
+        for (index, call) in (0u16..).zip(calls) {
+            if let Some(context) = &call.request.trace
+                && traced < MAX_GROUP_TRACES
+            {
+                traced += 1;
+                traces.extend_from_slice(&index.to_be_bytes());
+                traces.extend_from_slice(&context.to_bytes());
+            }
             let drop_index = index_of(&mut drops, &call.request.drop).unwrap_or_default();
             requests.extend_from_slice(&call.user.0);
             requests.extend_from_slice(&call.key.0);
@@ -95,6 +105,7 @@ impl GroupCall {
                 .collect(),
             requests: Value::Bytes(Bytes::from(requests)),
             data: Value::Bytes(Bytes::from(data.encode())),
+            traces: (traced > 0).then(|| Value::Bytes(Bytes::from(traces))),
             drops: drops.len(),
         }
     }

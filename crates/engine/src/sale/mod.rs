@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use stampede_domain::{
     ClosedBy, DropId, DropState, Durability, Fingerprint, GrantRecord, IdempotencyKey, KeyDigest, Money, Order,
-    OrderId, Phase, Sku, Timestamp, UserDigest, UserId, Version, Window,
+    OrderId, Phase, Sku, Timestamp, TraceContext, UserDigest, UserId, Version, Window,
 };
 
 #[cfg(test)]
@@ -62,6 +62,8 @@ pub struct OrderRequest {
     pub units: u16,
     /// What the client expects to pay for all of them.
     pub expected_total: Option<Money>,
+    /// The span that asks for it, if the request is traced.
+    pub trace: Option<TraceContext>,
 }
 
 /// What was decided about an order.

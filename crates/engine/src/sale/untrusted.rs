@@ -91,7 +91,14 @@ fn calls(count: usize) -> Vec<GrantCall> {
     let call = |n: usize| {
         let user_id: UserId = format!("user|{n}").parse().expect("valid");
         let key = format!("k{n}").parse().expect("valid");
-        GrantCall::new(OrderRequest { drop: Arc::clone(&drop), user_id, key, units: UNITS, expected_total: None })
+        GrantCall::new(OrderRequest {
+            drop: Arc::clone(&drop),
+            user_id,
+            key,
+            units: UNITS,
+            expected_total: None,
+            trace: None,
+        })
     };
     (0..count).map(call).collect()
 }

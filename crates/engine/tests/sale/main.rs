@@ -11,6 +11,7 @@ mod purging;
 mod refusals;
 #[path = "../support/mod.rs"]
 mod support;
+mod traces;
 
 on_both! {
     orders:
@@ -90,4 +91,10 @@ on_both! {
         what_is_no_order_is_only_replayed,
         a_drop_with_a_letter_stays_unsettled,
         of_a_replay_and_a_compensation_one_wins;
+    traces:
+        an_entry_carries_the_contexts_of_its_granted_orders,
+        an_entry_without_traced_grants_is_as_it_always_was,
+        a_group_carries_no_more_contexts_than_it_may,
+        fields_of_a_newer_version_are_passed_over,
+        a_call_is_in_the_trace_of_its_first_order_and_linked_to_the_others;
 }

@@ -244,6 +244,7 @@ pub fn request(drop: &Arc<DropTerms>, user_name: &str, key: &str, units: u16) ->
         key: key.parse().expect("a key"),
         units,
         expected_total: None,
+        trace: None,
     }
 }
 

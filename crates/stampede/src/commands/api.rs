@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Flag, flag};
 use crate::config::Loaded;
-use crate::{admin, roles, shutdown, telemetry};
+use crate::telemetry::{self, Metrics, Role};
+use crate::{admin, roles, shutdown};
 
 /// Answers shoppers and operators over HTTP.
 ///
@@ -45,20 +46,23 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
         );
     }
     telemetry::start_logs(config)?;
-    let metrics = telemetry::start_metrics()?;
+    let metrics = Metrics::start(Role::Api, config)?;
+    let traces = telemetry::start_traces(config, Role::Api)?;
     let stop = shutdown::on_signals()?;
     let listener = roles::bind(config.listen, "--listen")?;
     let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
     let admin_stop = CancellationToken::new();
-    let admin = tokio::spawn(admin::serve(admin_listener, metrics, admin_stop.clone()));
+    let admin = tokio::spawn(admin::serve(admin_listener, metrics.clone(), admin_stop.clone()));
     let stores = tokio::select! {
         stores = roles::connect_role(loaded) => stores?,
         () = stop.cancelled() => return Ok(()),
     };
+    metrics.connected(&stores.engine);
     let listening = listener.local_addr()?;
     tracing::info!(listen = %listening, deployment = stores.engine.deployment().id, "the API answers");
     let served = roles::serve_api(&stores, config, listener, stop).await;
     stores.engine.quit().await;
+    traces.stop().await;
     admin_stop.cancel();
     admin.await??;
     tracing::info!("the API has stopped");

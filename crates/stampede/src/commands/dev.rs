@@ -16,7 +16,8 @@ use crate::dev::page::Page;
 use crate::dev::redis::{PrivateRedis, Server, stop_left_behind};
 use crate::dev::{access, demo};
 use crate::roles::{self, Stores};
-use crate::{admin, shutdown, telemetry};
+use crate::telemetry::{self, Metrics, Role};
+use crate::{admin, shutdown};
 
 /// The folder, unless --dir says another.
 const DEFAULT_DIR: &str = ".stampede";
@@ -123,8 +124,10 @@ async fn run_on(
 ) -> anyhow::Result<()> {
     let config = &loaded.config;
     access::write_settings(folder, config)?;
-    let metrics = telemetry::start_metrics()?;
+    let metrics = Metrics::start(Role::Dev, config)?;
+    let traces = telemetry::start_traces(config, Role::Dev)?;
     let stores = open_stores(loaded).await?;
+    metrics.connected(&stores.engine);
     let mut parts = Parts::start(&stores, config, listeners, metrics);
     let ready = async {
         wait_until_recovered(&stores).await?;
@@ -147,6 +150,7 @@ async fn run_on(
     }
     let stopped = parts.stop().await;
     stores.engine.quit().await;
+    traces.stop().await;
     ran.and(stopped)
 }
 
@@ -178,12 +182,7 @@ async fn wait_until_recovered(stores: &Stores) -> anyhow::Result<()> {
 }
 
 impl Parts {
-    fn start(
-        stores: &Stores,
-        config: &Config,
-        listeners: Listeners,
-        metrics: metrics_exporter_prometheus::PrometheusHandle,
-    ) -> Self {
+    fn start(stores: &Stores, config: &Config, listeners: Listeners, metrics: Metrics) -> Self {
         let (stop_api, stop_workers) = (CancellationToken::new(), CancellationToken::new());
         let api = {
             let (stores, config, stop) = (stores.clone(), config.clone(), stop_api.clone());

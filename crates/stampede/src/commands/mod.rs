@@ -11,6 +11,7 @@ pub mod rebuild;
 pub mod reconcile;
 pub mod seed;
 pub mod token;
+pub mod top;
 pub mod worker;
 
 use std::io::{ErrorKind, Write, stdout};

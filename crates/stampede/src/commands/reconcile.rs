@@ -9,7 +9,7 @@ use anyhow::bail;
 use serde_json::{Value, json};
 use stampede_archive::{Drift, Reconciliation, StockFigures};
 use stampede_domain::DropId;
-use stampede_worker::{ReconcileReport, Reconciler, ShardReport, Verdict};
+use stampede_worker::{ReconcileReport, Reconciler, ShardReport, Unknown, Verdict};
 
 use super::print;
 use crate::config::Loaded;
@@ -82,6 +82,9 @@ fn as_json(report: &ReconcileReport) -> Value {
         json!({
             "shard": shard.shard.to_string(),
             "verdict": shard.verdict().as_str(),
+            "unknown_epochs": shard.unknown.epochs,
+            "unknown_drops": shard.unknown.drops,
+            "unknown_drops_named": shard.unknown.named,
             "orphan_facts": shard.orphans,
             "windows_repaired": shard.windows_repaired,
             "failed": shard.failed.as_ref().map(ToString::to_string),
@@ -100,6 +103,7 @@ fn as_text(report: &ReconcileReport) -> String {
         for id in &shard.windows_repaired {
             let _ = writeln!(page, "drop {id}: the archive kept a window that it never got; it was put right");
         }
+        page.push_str(&unknown_lines(shard));
         if shard.orphans > 0 {
             let _ = writeln!(page, "shard {}: {} facts of closed epochs do not count", shard.shard, shard.orphans);
         }
@@ -113,6 +117,24 @@ fn as_text(report: &ReconcileReport) -> String {
         Verdict::Unknown => "Nobody can tell whether Redis and the archive differ; try again.\n",
     });
     page
+}
+
+fn unknown_lines(shard: &ShardReport) -> String {
+    let mut lines = String::new();
+    let Unknown { epochs, drops, named } = &shard.unknown;
+    if *epochs > 0 {
+        let _ = writeln!(
+            lines,
+            "shard {}: the archive lacks the last {epochs} epochs: is it a backup, older than Redis?",
+            shard.shard
+        );
+    }
+    if *drops > 0 {
+        let named = named.iter().map(|id| format!(" {id}")).collect::<String>();
+        let _ =
+            writeln!(lines, "shard {}: Redis has {drops} drops that the archive does not know:{named}", shard.shard);
+    }
+    lines
 }
 
 fn drop_lines(drop: &Reconciliation) -> String {

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Flag, flag};
 use crate::config::Loaded;
-use crate::{admin, roles, shutdown, telemetry};
+use crate::telemetry::{self, Metrics, Role};
+use crate::{admin, roles, shutdown};
 
 /// Moves what was decided into the archive, recovers Redis after a restart, starts and ends sales in time.
 ///
@@ -34,18 +35,21 @@ impl Options {
 pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let config = &loaded.config;
     telemetry::start_logs(config)?;
-    let metrics = telemetry::start_metrics()?;
+    let metrics = Metrics::start(Role::Worker, config)?;
+    let traces = telemetry::start_traces(config, Role::Worker)?;
     let stop = shutdown::on_signals()?;
     let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
     let admin_stop = CancellationToken::new();
-    let admin = tokio::spawn(admin::serve(admin_listener, metrics, admin_stop.clone()));
+    let admin = tokio::spawn(admin::serve(admin_listener, metrics.clone(), admin_stop.clone()));
     let stores = tokio::select! {
         stores = roles::connect_role(loaded) => stores?,
         () = stop.cancelled() => return Ok(()),
     };
+    metrics.connected(&stores.engine);
     tracing::info!(deployment = stores.engine.deployment().id, "the workers run");
     let ran = roles::run_workers(&stores, config, stop).await;
     stores.engine.quit().await;
+    traces.stop().await;
     admin_stop.cancel();
     admin.await??;
     tracing::info!("the workers have stopped");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use stampede_api::{ApiSettings, TokenAlgorithm, TokenKey, TokenSettings};
+use stampede_api::{ApiSettings, RateLimit, RateLimitSettings, TokenAlgorithm, TokenKey, TokenSettings, TraceSettings};
 use stampede_engine::{EngineSettings, LogBound};
 use stampede_worker::WorkerSettings;
 
@@ -42,6 +42,7 @@ impl Config {
             body_read_timeout: ms(self.body_read_timeout_ms),
             max_connections: size(self.max_connections),
             shutdown_delay: ms(self.shutdown_delay_ms),
+            rate_limits: self.rate_limit_settings(),
             shutdown_grace: ms(self.shutdown_grace_ms),
             body_max_bytes: size(self.body_max_bytes),
             header_max_bytes: size(self.header_max_bytes),
@@ -54,6 +55,20 @@ impl Config {
             snapshot_max_drops: size(self.snapshot_max_drops),
             sku_refresh: ms(self.sku_refresh_ms),
             ready_max_age: ms(self.ready_max_age_ms),
+            traces: self.otlp_endpoint.as_ref().map(|_| TraceSettings {
+                sample_ratio: self.trace_sample_ratio.get(),
+                trust_clients: self.trace_trust_clients,
+            }),
+        }
+    }
+
+    /// How many requests are answered.
+    fn rate_limit_settings(&self) -> RateLimitSettings {
+        RateLimitSettings {
+            front: RateLimit::per_second(count(self.rate_limit_front_per_s), count(self.rate_limit_front_burst)),
+            user: RateLimit::per_second(count(self.rate_limit_user_per_s), count(self.rate_limit_user_burst)),
+            keys_max: size(self.rate_limit_keys_max),
+            trusted_proxies: self.trusted_proxies.clone(),
         }
     }
 
@@ -103,6 +118,11 @@ impl Config {
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// The table's ranges keep every count far below the largest `u32`.
+fn count(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// The table's ranges keep every size far below the smallest `usize` that this program runs on.

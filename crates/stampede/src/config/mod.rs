@@ -2,6 +2,7 @@
 
 mod convert;
 mod example;
+mod otlp;
 mod provenance;
 mod table;
 mod text;

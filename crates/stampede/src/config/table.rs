@@ -35,6 +35,8 @@ pub enum Kind {
     Text,
     /// A whole number.
     Number,
+    /// A number from 0 to 1.
+    Ratio,
     /// `true` or `false`.
     Flag,
     /// Items with commas between them.
@@ -51,6 +53,26 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object a line.
     Json,
+}
+
+/// A share of something.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Ratio(f64);
+
+impl Ratio {
+    /// The share, from 0 to 1.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Ratio {
+    type Error = &'static str;
+
+    fn try_from(share: f64) -> Result<Self, Self::Error> {
+        if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err("it must be from 0 to 1") }
+    }
 }
 
 /// A type that a setting can have.
@@ -75,6 +97,7 @@ setting_types! {
     Durability: Text;
     LogFormat: Text;
     u64: Number;
+    Ratio: Ratio;
     bool: Flag;
     Vec<String>: List;
     SecretString: Text true;
@@ -125,8 +148,20 @@ settings! {
         log: String = "info";
         /// How logs are written: `pretty` or `json`.
         log_format: LogFormat = "pretty";
+        /// The most drops that /metrics shows one by one; those on sale first.
+        metrics_drops_max: u64 = 100 in 0..=10_000;
         /// How long a starting process waits for Redis, the archive and its migration, as containers start in any order.
         startup_timeout_ms: u64 = 30_000 in 0..=HOUR_MS;
+    }
+    "Traces" {
+        /// Where traces are sent: an OTLP receiver over HTTP, such as http://collector:4318. Nowhere unless it is set.
+        otlp_endpoint: Option<String> = null;
+        /// Headers that go with them, as name=value with commas between them; for a receiver that wants a password.
+        otlp_headers: Option<SecretString> = null;
+        /// The share of the requests that are traced, from 0 to 1.
+        trace_sample_ratio: Ratio = 0.01;
+        /// Whether a client's `traceparent` decides what is traced, not the ratio; only where no client is a stranger.
+        trace_trust_clients: bool = false;
     }
     "Stores" {
         /// Redis: redis://, rediss://, redis-cluster:// or redis-sentinel://, with user and password if it wants them.
@@ -183,6 +218,20 @@ settings! {
         quantity_max_units: u64 = 1_000 in 1..=1_000;
         /// What Retry-After says on 503.
         retry_after_s: u64 = 1 in 1..=3_600;
+    }
+    "Rate limits, of each api process" {
+        /// Requests in a second for each client address, in front of everything; 0 is off.
+        rate_limit_front_per_s: u64 = 0 in 0..=1_000_000;
+        /// The most of them at once.
+        rate_limit_front_burst: u64 = 100 in 1..=1_000_000;
+        /// Requests in a second for each user with a valid token, whatever the address; 0 is off.
+        rate_limit_user_per_s: u64 = 0 in 0..=1_000_000;
+        /// The most of them at once.
+        rate_limit_user_burst: u64 = 20 in 1..=1_000_000;
+        /// The most addresses, and the most users, that are remembered; beyond it newcomers are not limited.
+        rate_limit_keys_max: u64 = 262_144 in 1_024..=16_777_216;
+        /// Proxies whose X-Forwarded-For is believed: addresses and networks such as 10.0.0.0/8, with commas between them.
+        trusted_proxies: Vec<String> = [];
     }
     "Snapshots of drops" {
         /// How often the snapshots of drops are read anew.

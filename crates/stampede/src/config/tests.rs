@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use stampede_api::ApiSettings;
+use stampede_api::{ApiSettings, RateLimit};
 use stampede_engine::EngineSettings;
 use stampede_worker::WorkerSettings;
 
@@ -40,7 +40,7 @@ fn every_setting_says_what_it_is() {
     for setting in SETTINGS.iter() {
         assert!(names.insert(setting.name), "{} is there twice", setting.name);
         assert!(setting.doc.len() > 20 && setting.doc.len() < 120, "{}: {}", setting.name, setting.doc);
-        assert_eq!(setting.range.is_some(), setting.default.is_number(), "{}: a number has a range", setting.name);
+        assert_eq!(setting.range.is_some(), setting.default.is_u64(), "{}: a whole number has a range", setting.name);
         if let (Some(range), Some(default)) = (&setting.range, setting.default.as_u64()) {
             assert!(range.contains(&default), "{}", setting.name);
         }
@@ -164,4 +164,30 @@ fn settings_that_contradict_each_other_are_refused_together() {
     for part in named {
         assert!(message.contains(part), "{part}: {message}");
     }
+}
+
+#[test]
+fn rate_limits_are_off_until_a_rate_is_set() {
+    let limits = |variables: &[(&str, &str)]| {
+        load(&Sources::default(), variables).expect("good").config.api_settings().rate_limits
+    };
+    assert_eq!((limits(&[]).front, limits(&[]).user), (None, None));
+    let set = limits(&[
+        ("STAMPEDE_RATE_LIMIT_FRONT_PER_S", "50"),
+        ("STAMPEDE_RATE_LIMIT_USER_PER_S", "2"),
+        ("STAMPEDE_RATE_LIMIT_USER_BURST", "7"),
+        ("STAMPEDE_TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+    ]);
+    assert_eq!((set.front, set.user), (RateLimit::per_second(50, 100), RateLimit::per_second(2, 7)));
+    assert_eq!(set.trusted_proxies, ["10.0.0.0/8", "::1"]);
+}
+
+#[test]
+fn rate_limits_that_cannot_be_meant_are_refused() {
+    let message = problem(&[("STAMPEDE_RATE_LIMIT_USER_BURST", "5")]);
+    assert!(message.contains("rate_limit_user_per_s is 0"), "{message}");
+    let message = problem(&[("STAMPEDE_RATE_LIMIT_FRONT_PER_S", "5"), ("STAMPEDE_RATE_LIMIT_FRONT_BURST", "0")]);
+    assert!(message.contains("rate_limit_front_burst is 0") && message.contains("from 1 to"), "{message}");
+    let message = problem(&[("STAMPEDE_TRUSTED_PROXIES", "10.0.0.1/8")]);
+    assert!(message.contains("trusted_proxies: 10.0.0.1/8") && message.contains("write 10.0.0.0/8"), "{message}");
 }

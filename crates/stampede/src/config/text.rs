@@ -15,6 +15,10 @@ pub fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
             Ok(number) => Ok(Value::from(number)),
             Err(_) => Err("must be a whole number".to_owned()),
         },
+        Kind::Ratio => match text.parse::<f64>() {
+            Ok(share) => Ok(Value::from(share)),
+            Err(_) => Err("must be a number from 0 to 1".to_owned()),
+        },
         Kind::Flag => match text.parse::<bool>() {
             Ok(flag) => Ok(Value::from(flag)),
             Err(_) => Err("must be `true` or `false`".to_owned()),

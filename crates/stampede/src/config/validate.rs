@@ -1,7 +1,7 @@
 //! Whether settings make sense, each by itself and together.
 
 use secrecy::ExposeSecret;
-use stampede_api::Tokens;
+use stampede_api::{Tokens, TrustedProxies};
 use stampede_archive::ArchiveUrl;
 use tracing_subscriber::EnvFilter;
 
@@ -32,7 +32,24 @@ pub fn problems(loaded: &Loaded) -> Vec<String> {
     if let Err(error) = Tokens::new(&config.token_settings()) {
         problems.push(format!("token_secret, token_keys, trusted_issuers: {error}"));
     }
+    problems.extend(
+        config.traces_url().err().into_iter().chain(config.traces_headers().err()).map(|error| format!("{error:#}")),
+    );
+    if let Err(error) = TrustedProxies::parse(&config.trusted_proxies) {
+        problems.push(format!("trusted_proxies: {error}"));
+    }
+    problems.extend(bursts_without_rate(loaded));
     problems
+}
+
+/// Whoever sets a burst means to limit something.
+fn bursts_without_rate(loaded: &Loaded) -> impl Iterator<Item = String> {
+    let limits = [
+        ("rate_limit_front_burst", "rate_limit_front_per_s", loaded.config.rate_limit_front_per_s),
+        ("rate_limit_user_burst", "rate_limit_user_per_s", loaded.config.rate_limit_user_per_s),
+    ];
+    let idle = limits.into_iter().filter(|(burst, _, per_s)| *per_s == 0 && loaded.is_set(burst));
+    idle.map(|(burst, rate, _)| format!("{burst} is set, but {rate} is 0, so nothing is limited: set both or neither"))
 }
 
 fn out_of_range(loaded: &Loaded) -> Vec<String> {

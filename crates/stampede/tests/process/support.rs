@@ -156,6 +156,8 @@ pub struct Api {
     client: Client,
     base: String,
     pub token: String,
+    /// The context of the caller's trace.
+    pub traceparent: Option<String>,
 }
 
 /// An answer: its status, whether it is a replay, its body.
@@ -165,7 +167,7 @@ impl Api {
     pub fn new(base: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(LIMIT).build().expect("a client");
-        Self { client, base: base.to_owned(), token: String::new() }
+        Self { client, base: base.to_owned(), token: String::new(), traceparent: None }
     }
 
     pub async fn sign_in(mut self, handle: &str) -> Self {
@@ -184,6 +186,15 @@ impl Api {
         self.ask(Method::POST, "/orders", Some(json!({ "drop_id": drop })), Some(key)).await
     }
 
+    pub async fn order_units(&self, drop: &str, key: &str, units: u16) -> Answer {
+        let order = json!({ "drop_id": drop, "quantity": units });
+        self.ask(Method::POST, "/orders", Some(order), Some(key)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.ask(Method::DELETE, path, None, None).await
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, None, None).await
     }
@@ -200,6 +211,9 @@ impl Api {
         }
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
+        }
+        if let Some(traceparent) = &self.traceparent {
+            request = request.header("traceparent", traceparent);
         }
         if let Some(body) = body {
             request = request.json(&body);

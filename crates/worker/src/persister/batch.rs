@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use stampede_domain::{Epoch, Fact, LogId, Malformed, Shard};
+use stampede_domain::{Epoch, Fact, LogId, Malformed, Shard, TraceContext};
 use stampede_engine::{EntryReceipt, LogEntry, PendingClaim, Source};
 
 use crate::keeping::facts_of;
@@ -25,6 +25,8 @@ pub(super) struct Moving {
     pub(super) receipt: EntryReceipt,
     /// The places of its facts in the batch.
     pub(super) facts: Range<usize>,
+    /// Its traced orders.
+    pub(super) traces: Vec<TraceContext>,
 }
 
 impl Batch {
@@ -66,7 +68,8 @@ impl Batch {
     fn push(&mut self, entry: &LogEntry, facts: Vec<Fact>) {
         let (shard, epoch, number) = (entry.shard, entry.epoch, entry.number);
         let places = self.facts.len()..self.facts.len() + facts.len();
-        self.entries.push(Moving { shard, epoch, number, receipt: entry.receipt(&facts), facts: places });
+        let (receipt, traces) = (entry.receipt(&facts), entry.traces());
+        self.entries.push(Moving { shard, epoch, number, receipt, facts: places, traces });
         self.facts.extend(facts);
     }
 }
@@ -94,7 +97,7 @@ mod tests {
                 body: FactBody::Paused,
             }));
             let (receipt, facts) = (EntryReceipt { id, orders: 0, bytes: 0 }, start..batch.facts.len());
-            batch.entries.push(Moving { shard, epoch: Epoch(1), number, receipt, facts });
+            batch.entries.push(Moving { shard, epoch: Epoch(1), number, receipt, facts, traces: Vec::new() });
         }
         let numbers = |batch: &Batch| -> Vec<u64> { batch.entries.iter().map(|moving| moving.number).collect() };
         batch.leave_out(&HashSet::new());

@@ -7,17 +7,18 @@
 mod checked;
 mod findings;
 mod fold;
+mod older;
 mod orphans;
 mod report;
 mod sources;
 mod users;
 mod windows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stampede_archive::{Archive, Drift, DriftKind, DropRecord, StockRecord};
+use stampede_archive::{Archive, Drift, DriftKind, DropRecord, DropStage, StockRecord};
 use stampede_domain::{Closing, DropId, Shard, Stock};
 use stampede_engine::Engine;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ use sources::Sources;
 use users::{Pass, Passed};
 use windows::{Kept, Windows};
 
+pub use older::Unknown;
 pub use report::{ReconcileReport, ShardReport, Verdict};
 pub use sources::ReconcileError;
 
@@ -63,6 +65,8 @@ pub struct Reconciler {
 #[derive(Default)]
 struct ShardState {
     orphans: Orphans,
+    /// What the archive lacked when that was looked at last.
+    unknown: Unknown,
     /// The users that are being gone through.
     pass: Option<Pass>,
     /// The drop of the last pass that is done.
@@ -142,7 +146,10 @@ impl Reconciler {
         all_users: bool,
     ) -> Result<(), ReconcileError> {
         let shard = report.shard;
-        let records = self.sources.drops(shard, only).await?;
+        let mut records = self.sources.drops(shard, only).await?;
+        self.look_for_unknown(report, only.is_none().then(|| older::ids(&records))).await?;
+        // One that is being opened may or may not be in Redis.
+        records.retain(|record| record.stage == DropStage::Opened);
         let ids: Vec<DropId> = records.iter().map(|record| record.definition.id.clone()).collect();
         let cuts = self.sources.cuts(shard, &ids).await?;
         self.sources.wait_until_archived(shard, cuts.last).await?;
@@ -165,6 +172,23 @@ impl Reconciler {
         self.check_windows(report, &mut checked).await?;
         self.keep(report, checked, whole, all_users).await?;
         users
+    }
+
+    /// Counts what Redis knows and the archive does not; drops too, if the archive's are `listed`.
+    async fn look_for_unknown(
+        &mut self,
+        report: &mut ShardReport,
+        listed: Option<HashSet<DropId>>,
+    ) -> Result<(), ReconcileError> {
+        let shard = report.shard;
+        let epoch = self.sources.engine.cut(shard, &[]).await?.epoch;
+        let state = self.shards.entry(shard).or_default();
+        state.unknown.epochs = Unknown::epochs(&self.sources, shard, epoch).await?;
+        if let Some(listed) = listed {
+            state.unknown.look(&self.sources, shard, &listed).await?;
+        }
+        report.unknown = state.unknown.clone();
+        Ok(())
     }
 
     /// Reads the stocks that the archive has of drops that this process does not know yet.
@@ -353,17 +377,22 @@ impl Reconciler {
 
     fn tell(&mut self, report: &ReconcileReport) {
         let verdict = report.verdict();
-        metrics::reconciled(verdict.as_str());
+        metrics::reconciled(verdict);
         for drop in report.shards.iter().flat_map(|shard| &shard.drops) {
             metrics::reconciled_drop(drop.users_checked);
             if !drop.is_clean() {
                 tracing::error!(drop = %drop.drop_id, epoch = %drop.epoch, number = drop.number, drift = ?drop.drift, "Redis and the archive differ");
             }
         }
+        for shard in report.shards.iter().filter(|shard| !shard.unknown.is_nothing()) {
+            tracing::error!(shard = %shard.shard, unknown = ?shard.unknown, "the archive is older than Redis: was it restored from a backup?");
+        }
+        let unknown = |count: fn(&Unknown) -> u64| self.shards.values().map(|state| count(&state.unknown)).sum();
+        metrics::unknown(unknown(|unknown| u64::from(unknown.epochs)), unknown(|unknown| unknown.drops));
         for kind in DriftKind::ALL {
             let drift = self.known.values().flat_map(|known| &known.drift).filter(|drift| drift.kind == kind);
             // What has no units is counted by itself.
-            metrics::drift(kind.as_str(), drift.map(|drift| drift.units.max(drift.count)).sum());
+            metrics::drift(kind, drift.map(|drift| drift.units.max(drift.count)).sum());
         }
         if verdict == Verdict::Clean {
             self.clean_at = Instant::now();

@@ -3,7 +3,7 @@
 use stampede_archive::Reconciliation;
 use stampede_domain::{DropId, Shard};
 
-use super::ReconcileError;
+use super::{ReconcileError, Unknown};
 
 /// What came out of a round, or of one shard in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,8 @@ pub struct ShardReport {
     pub shard: Shard,
     /// The drops that were looked at; all of them, unless something failed.
     pub drops: Vec<Reconciliation>,
+    /// What Redis knows and the archive does not: the archive is older than Redis then.
+    pub unknown: Unknown,
     /// Facts that do not count.
     pub orphans: u64,
     /// Drops whose window in the archive was put right.
@@ -46,13 +48,14 @@ impl ReconcileReport {
 }
 
 impl ShardReport {
-    pub(super) const fn new(shard: Shard) -> Self {
-        Self { shard, drops: Vec::new(), orphans: 0, windows_repaired: Vec::new(), failed: None }
+    pub(super) fn new(shard: Shard) -> Self {
+        let (drops, unknown) = (Vec::new(), Unknown::default());
+        Self { shard, drops, unknown, orphans: 0, windows_repaired: Vec::new(), failed: None }
     }
 
     /// What came out of it.
     pub fn verdict(&self) -> Verdict {
-        if self.drops.iter().any(|drop| !drop.is_clean()) {
+        if !self.unknown.is_nothing() || self.drops.iter().any(|drop| !drop.is_clean()) {
             Verdict::Drift
         } else if self.failed.is_some() {
             Verdict::Unknown
@@ -63,6 +66,9 @@ impl ShardReport {
 }
 
 impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Clean, Self::Unknown, Self::Drift];
+
     /// The word for it, in metrics and on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {

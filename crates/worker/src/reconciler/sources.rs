@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stampede_archive::{Archive, ArchiveError, DropRecord, DropStage};
+use stampede_archive::{Archive, ArchiveError, DropRecord};
 use stampede_domain::{Closing, DropId, Epoch, OrderId, Shard};
 use stampede_engine::{Engine, EngineError};
 
@@ -75,7 +75,7 @@ impl Sources {
         Ok(closings)
     }
 
-    /// The open drops of a shard, or one of them.
+    /// The drops of a shard, or one of them.
     pub(super) async fn drops(&self, shard: Shard, only: Option<&DropId>) -> Result<Vec<DropRecord>, ReconcileError> {
         let mut drops = Vec::new();
         if let Some(id) = only {
@@ -89,8 +89,6 @@ impl Sources {
                 drops.extend(page);
             }
         }
-        // One that is being opened may or may not be in Redis.
-        drops.retain(|record| record.stage == DropStage::Opened);
         Ok(drops)
     }
 

@@ -13,7 +13,7 @@ use super::others::Others;
 use super::{Recovery, RecoveryError, RecoveryReport};
 use crate::WorkerSettings;
 use crate::looping::Pause;
-use crate::metrics;
+use crate::metrics::{self, RecoveryOutcome};
 
 /// Drops of one shard that one look for lost keys takes in.
 const DROPS_PER_LOOK: u32 = 200;
@@ -64,7 +64,7 @@ impl Watchman {
             metrics::moving(shard, matches!(looked, Err(RecoveryError::Engine(EngineError::ShardMoving))));
             match looked {
                 Ok(report) => recovered.extend(report.map(|report| (shard, report))),
-                Err(RecoveryError::Engine(EngineError::Superseded)) => metrics::recovery("superseded"),
+                Err(RecoveryError::Engine(EngineError::Superseded)) => metrics::recovery(RecoveryOutcome::Superseded),
                 // A part of its keys is elsewhere: nothing is to be concluded from what is missing.
                 Err(RecoveryError::Engine(EngineError::ShardMoving)) => {}
                 Err(error) => failed = failed.or(Some(error)),
@@ -103,10 +103,10 @@ impl Watchman {
         tracing::info!(%shard, "the shard is fenced; recovering it");
         let recovery = Recovery::new(self.engine.clone(), Arc::clone(&self.archive), shard, inspection.token);
         let report = recovery.finish().await.inspect_err(|error| {
-            metrics::recovery("failed");
+            metrics::recovery(RecoveryOutcome::Failed);
             tracing::warn!(%shard, %error, "the recovery stopped and will be begun again");
         })?;
-        metrics::recovery("finished");
+        metrics::recovery(RecoveryOutcome::Finished);
         metrics::fenced(shard, false);
         tracing::info!(%shard, ?report, "the shard is recovered");
         self.others.forget(shard);
@@ -145,6 +145,10 @@ impl Watchman {
         let raised = self.archive.epoch(shard).await?;
         if inspection.epoch == Some(raised) {
             self.abandoned.remove(&shard);
+            return Ok(false);
+        }
+        if inspection.epoch > Some(raised) {
+            tracing::error!(%shard, epoch = %raised, "the archive is older than Redis: was it restored from a backup? See `stampede reconcile`");
             return Ok(false);
         }
         let closings = self.archive.closings(shard).await?;

@@ -247,6 +247,7 @@ pub fn request(drop: &Arc<DropTerms>, user: &str, key: &str) -> OrderRequest {
         key: key.parse().expect("a key"),
         units: 1,
         expected_total: None,
+        trace: None,
     }
 }
 

@@ -1,0 +1,6 @@
+// The product, as often as the connections allow.
+
+import { SKU } from '../../k6/lib/settings.js';
+import { run } from './lib/run.js';
+
+await run('get-product', () => ({ method: 'GET', path: `/api/v1/products/${encodeURIComponent(SKU)}` }));
