@@ -22,7 +22,7 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # need THING…: makes sure that things are there; installs those that are not, and says so before it does.
-# The things are: compiler curl git rust rust-tools redis java maven python faketime prometheus node k6
+# The things are: compiler curl git rust rust-tools redis java maven python faketime prometheus node k6 docker-engine debootstrap iproute2
 need() {
   local thing missing=""
   for thing in "$@"; do
@@ -49,6 +49,8 @@ describe() {
     node) say "Node.js 20 or newer, with npm" ;;
     k6) say "k6, version 1 or newer" ;;
     faketime) say "libfaketime (faketime), to set a server's clock back" ;;
+    docker-engine) say "Docker's engine (dockerd), with a command that builds images" ;;
+    iproute2) say "iproute2 (ip)" ;;
     prometheus) say "Prometheus, with promtool (prometheus, promtool)" ;;
     *) say "$1" ;;
   esac
@@ -66,6 +68,8 @@ is_there() {
     node) have node && have npm ;;
     k6) load_k6 && have k6 ;;
     python) python3 -c "import ensurepip, venv" >/dev/null 2>&1 ;;
+    docker-engine) have dockerd && have docker ;;
+    iproute2) have ip ;;
     prometheus) have prometheus && have promtool ;;
     *) have "$1" ;;
   esac
@@ -178,6 +182,7 @@ packages_of() {
     apt-get:python) say "python3 python3-venv" ;;
     dnf:python) say python3 ;;
     brew:python) say python3 ;;
+    apt-get:docker-engine) say "docker.io iptables" ;;
     brew:node) say node ;;
     *:node) say "nodejs npm" ;;
     dnf:faketime) say libfaketime ;;
@@ -282,6 +287,9 @@ install_packages() {
     brew) brew install --quiet "$@" </dev/null ;;
   esac
 }
+
+# random_hex BYTES: as many random bytes, in hexadecimal digits.
+random_hex() { od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
 
 # The `stampede dev` that start_dev started, until it is stopped.
 DEV=""

@@ -13,8 +13,8 @@ ADVISORIES_LIMIT_S=120
 
 usage() {
   say "usage: ./scripts/test.sh"
-  say "Installs what is missing, then checks format, lints, tests, documentation, answers to fuzzed requests,"
-  say "load suites, licences and advisories."
+  say "Installs what is missing, then checks format, lints, tests, documentation, answers to fuzzed requests, load suites,"
+  say "rolling updates on a Swarm, licences and advisories."
   say "MONGODB_URL=…  use this MongoDB in the tests, and start none"
 }
 
@@ -84,13 +84,26 @@ within() {
   wait "$child"
 }
 
+# What cannot run here is said at the end, too.
+remark() { REMARK="${REMARK:+$REMARK }$1"; }
+
+check_swarm() {
+  local code=0
+  ./scripts/swarm.sh || code=$?
+  if [ "$code" = 77 ]; then
+    remark "rolling updates on a Swarm were NOT tested; see above."
+  else
+    return "$code"
+  fi
+}
+
 check_dependencies() {
   say "Fetching the security advisories …"
   if within "$ADVISORIES_LIMIT_S" cargo deny fetch db; then
     cargo deny check --hide-inclusion-graph licenses advisories bans sources
   else
-    REMARK="security advisories were NOT checked; their database could not be fetched."
-    say "WARNING: $REMARK Licences, bans and sources are checked all the same."
+    say "WARNING: security advisories are not checked. Licences, bans and sources are all the same."
+    remark "security advisories were NOT checked; their database could not be fetched."
     cargo deny check --hide-inclusion-graph licenses bans sources
   fi
 }
@@ -117,6 +130,8 @@ main() {
   ./scripts/fuzz.sh --minutes 1
   step "Load suites"
   ./scripts/load.sh --seconds 5
+  step "Swarm"
+  check_swarm
   step "Dependencies"
   check_dependencies
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::openapi::problems;
 use crate::problem::Problem;
+use crate::server::Stopping;
 use crate::state::ApiState;
 use crate::view::{NO_STORE, json};
 
@@ -27,6 +29,9 @@ pub(crate) fn is_probe(path: &str) -> bool {
 /// The longest that one part is asked. Balancers give up on a probe after a few seconds.
 const CHECK_TIME: Duration = Duration::from_secs(2);
 
+/// What the status of a process is that was told to stop.
+const STOPPING: &str = "stopping";
+
 /// Whether the process lives.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Health)]
@@ -39,7 +44,8 @@ struct HealthView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Readiness)]
 pub(crate) struct ReadinessView {
-    /// `ready`; `degraded`: it takes orders, but not all is well; `unavailable`: it cannot.
+    /// `ready`; `degraded`: it takes orders, but not all is well; `unavailable`: it cannot; `stopping`: it still does, but
+    /// not for long, so send it nothing new.
     #[schema(example = "ready")]
     status: &'static str,
     /// Whether the hot state can be reached.
@@ -60,9 +66,14 @@ impl ReadinessView {
         Self { status, hot_state, archive, fenced_shards }
     }
 
+    /// The same of a process that was told to stop.
+    fn stopping(self) -> Self {
+        Self { status: STOPPING, ..self }
+    }
+
     /// An archive that is away must not take every replica out of the balancer at once.
     fn http_status(&self) -> StatusCode {
-        if self.hot_state { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+        if self.hot_state && self.status != STOPPING { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
     }
 }
 
@@ -111,11 +122,15 @@ pub(crate) async fn get_health() -> Result<Response, Problem> {
     responses(
         (status = 200, description = "It can; `degraded` says that not all is well", body = ReadinessView),
         HealthProblems,
-        (status = 503, description = "It cannot", body = ReadinessView),
+        (status = 503, description = "It cannot, or not for long", body = ReadinessView),
     ),
 )]
-pub(crate) async fn get_readiness(State(state): State<ApiState>) -> Result<Response, Problem> {
+pub(crate) async fn get_readiness(
+    State(state): State<ApiState>,
+    stopping: Option<Extension<Stopping>>,
+) -> Result<Response, Problem> {
     let view = state.readiness().check(&state).await;
+    let view = if stopping.is_some() { view.stopping() } else { view };
     let mut response = json(view.http_status(), NO_STORE, &view)?;
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -137,5 +152,7 @@ mod tests {
         assert_eq!(status(true, false, &[]), ("degraded", 200));
         assert_eq!(status(true, true, &[3]), ("degraded", 200));
         assert_eq!(status(false, true, &[]), ("unavailable", 503));
+        let told = ReadinessView::new(true, true, Vec::new()).stopping();
+        assert_eq!((told.status, told.http_status().as_u16()), ("stopping", 503));
     }
 }

@@ -41,7 +41,10 @@ pub struct ApiSettings {
     pub max_connections: usize,
     /// How many requests are answered; all of them by default.
     pub rate_limits: RateLimitSettings,
-    /// How long requests in flight may go on once the process is told to stop. Longer than `request_timeout`, so that all
+    /// How long the process goes on as before once it is told to stop, but for `/readyz`, which says so, and for connections,
+    /// which end with their next answer. Longer than the balancer takes to send nothing more here; zero where there is none.
+    pub shutdown_delay: Duration,
+    /// How long requests in flight may go on once nothing new is accepted. Longer than `request_timeout`, so that all
     /// of them are answered.
     pub shutdown_grace: Duration,
     /// The largest request body, in bytes. The largest request of the API, a product, has about 10 KiB.
@@ -94,6 +97,7 @@ impl Default for ApiSettings {
             body_read_timeout: Duration::from_secs(5),
             max_connections: 10_000,
             rate_limits: RateLimitSettings::default(),
+            shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(15),
             body_max_bytes: 64 * 1024,
             header_max_bytes: 16 * 1024,

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{api, config, dead_letters, dev, migrate, purge, rebuild, reconcile, seed, token, top, worker};
+use crate::commands::{
+    api, config, dead_letters, dev, health, migrate, purge, rebuild, reconcile, seed, token, top, worker,
+};
 use crate::config::{CONFIG_VARIABLE, Loaded, Sources, dev_file};
 
 /// How long what still runs in the background may take at the very end.
@@ -65,6 +67,7 @@ enum Command {
     Dev(dev::Options),
     Api(api::Options),
     Worker(worker::Options),
+    Health(health::Options),
     Migrate(migrate::Options),
     Purge(purge::Options),
     Rebuild(rebuild::Options),
@@ -134,6 +137,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Api(options) => api::run(&scope.load(options.flags())?).await,
         Command::Worker(options) => worker::run(&scope.load(options.flags())?).await,
+        Command::Health(options) => health::run(&options, || scope.load(Vec::new())).await,
         Command::Migrate(options) => migrate::run(&options, &scope.load(Vec::new())?).await,
         Command::Purge(options) => purge::run(&options, &scope.load(Vec::new())?).await,
         Command::Rebuild(options) => rebuild::run(&options, &scope.load(Vec::new())?).await,

@@ -91,15 +91,46 @@ pub fn reachable(listen: SocketAddr) -> SocketAddr {
 /// In words that say what to do.
 pub async fn connect(loaded: &Loaded, patience: Duration) -> anyhow::Result<Stores> {
     let archive = open_archive(&loaded.config, patience).await?;
-    match archive.schema_status().await? {
-        SchemaStatus::Current => {}
-        SchemaStatus::Missing => bail!("the archive is empty: run `stampede migrate` once, with the same settings"),
-        SchemaStatus::Older(found) => bail!(
-            "the archive's schema is at version {found}, this stampede needs {SCHEMA_VERSION}: run `stampede migrate`"
-        ),
-        SchemaStatus::Newer(found) => return Err(newer(found).into()),
+    if let Some(problem) = to_migrate(archive.as_ref()).await? {
+        return Err(problem);
     }
     connect_engine(loaded, archive, patience).await
+}
+
+/// The same for a role that starts, with the settings' patience for the archive's migration too: an orchestrator starts
+/// everything of a new version at once, and what ended for want of the new schema would look like a version that fails.
+///
+/// # Errors
+/// In words that say what to do.
+pub async fn connect_role(loaded: &Loaded) -> anyhow::Result<Stores> {
+    let patience = Duration::from_millis(loaded.config.startup_timeout_ms);
+    let archive = open_archive(&loaded.config, patience).await?;
+    let deadline = Instant::now() + patience;
+    let mut told = false;
+    while let Some(problem) = to_migrate(archive.as_ref()).await? {
+        if Instant::now() + PAUSE >= deadline {
+            return Err(problem);
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!("{problem}; waiting for that");
+        }
+        sleep(PAUSE).await;
+    }
+    connect_engine(loaded, archive, patience).await
+}
+
+/// What there is to do about an archive whose schema is not ours yet.
+async fn to_migrate(archive: &dyn Archive) -> anyhow::Result<Option<anyhow::Error>> {
+    Ok(match archive.schema_status().await? {
+        SchemaStatus::Current => None,
+        SchemaStatus::Missing => {
+            Some(anyhow!("the archive is empty: run `stampede migrate` once, with the same settings"))
+        }
+        SchemaStatus::Older(found) => Some(anyhow!(
+            "the archive's schema is at version {found}, this stampede needs {SCHEMA_VERSION}: run `stampede migrate`"
+        )),
+        SchemaStatus::Newer(found) => return Err(newer(found).into()),
+    })
 }
 
 /// The refusal of an archive that a newer stampede wrote.

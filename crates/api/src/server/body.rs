@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Response};
 use http_body::{Frame, SizeHint};
 use tower::Service;
 
+use super::Stopping;
 use super::connections::{Connection, Turn};
 use crate::limits::Peer;
 
@@ -48,6 +49,9 @@ where
             request.extensions_mut().insert(peer);
         }
         let turn = Turn::begin(&self.connection);
+        if self.connection.is_stopping() {
+            request.extensions_mut().insert(Stopping);
+        }
         let body = |inner| ClientBody { inner, connection: Arc::clone(&self.connection), ended: false };
         let connection = Arc::clone(&self.connection);
         WatchedFuture { inner: self.inner.call(request.map(body)), connection, turn: Some(turn) }
@@ -69,10 +73,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let mut answer = ready!(Pin::new(&mut self.inner).poll(context));
-        if self.connection.has_left_unread()
+        if (self.connection.has_left_unread() || self.connection.is_stopping())
             && let Ok(answer) = &mut answer
         {
-            // The library closes such a connection without a word, and the client's next request would meet its end.
+            // Closed without a word, it would be the client's next request that meets its end.
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.turn = None;

@@ -23,6 +23,7 @@ pub(super) struct Connections {
     header_max_bytes: usize,
     open: Mutex<HashMap<u64, Arc<Connection>>>,
     turns: Turns,
+    stopping: Arc<AtomicBool>,
     metrics: ConnectionMetrics,
 }
 
@@ -34,6 +35,8 @@ struct Turns(Arc<AtomicU64>);
 pub(super) struct Connection {
     id: u64,
     turns: Turns,
+    /// Whether all connections are to end with their next answer.
+    stopping: Arc<AtomicBool>,
     /// When it began to send what it sends now: its opening, or the end of its last request.
     turn: AtomicU64,
     /// Whether the client has to do something before we can.
@@ -51,10 +54,10 @@ pub(super) struct Place {
 }
 
 impl Connections {
-    /// Room for `max` connections.
-    pub fn new(max: usize, header_max_bytes: usize) -> Arc<Self> {
+    /// Room for `max` connections, until all are to end with their next answer, which `stopping` says.
+    pub fn new(max: usize, header_max_bytes: usize, stopping: Arc<AtomicBool>) -> Arc<Self> {
         let (open, turns, metrics) = (Mutex::default(), Turns::default(), ConnectionMetrics::new(max));
-        Arc::new(Self { max, header_max_bytes, open, turns, metrics })
+        Arc::new(Self { max, header_max_bytes, open, turns, stopping, metrics })
     }
 
     /// A place for a new connection; `None` if there is none and nobody can be made to give one up.
@@ -68,6 +71,7 @@ impl Connections {
         let connection = Arc::new(Connection {
             id: turn,
             turns: self.turns.clone(),
+            stopping: Arc::clone(&self.stopping),
             turn: AtomicU64::new(turn),
             waits_for_client: AtomicBool::new(true),
             left_unread: AtomicBool::new(false),
@@ -122,6 +126,11 @@ impl Connection {
     /// Whether a part of the last request was left unread.
     pub fn has_left_unread(&self) -> bool {
         self.left_unread.load(Ordering::Relaxed)
+    }
+
+    /// Whether the process is about to stop, so that each connection ends with its next answer.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     fn give_way(&self) {
@@ -190,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_full_house_closes_the_connection_that_keeps_us_waiting_longest() {
-        let connections = Connections::new(3, 1_024);
+        let connections = Connections::new(3, 1_024, Arc::default());
         let places: Vec<Place> = (0..3).map(|_| connections.admit().expect("room")).collect();
         // The first has sent a request, and been answered since: the second has been waited for longer.
         drop(Turn::begin(places[0].get()));
@@ -200,7 +209,7 @@ mod tests {
 
     #[test]
     fn whoever_is_being_answered_is_never_closed() {
-        let connections = Connections::new(2, 1_024);
+        let connections = Connections::new(2, 1_024, Arc::default());
         let busy: Vec<Place> = (0..2).map(|_| connections.admit().expect("room")).collect();
         let _turns: Vec<Turn> = busy.iter().map(|place| Turn::begin(place.get())).collect();
         assert!(connections.admit().is_none(), "everybody is busy");
@@ -211,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_place_is_given_back() {
-        let connections = Connections::new(1, 1_024);
+        let connections = Connections::new(1, 1_024, Arc::default());
         for _ in 0..3 {
             let place = connections.admit().expect("room");
             let _turn = Turn::begin(place.get());

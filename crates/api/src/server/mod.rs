@@ -9,12 +9,14 @@ use std::future::{Ready, ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::Accept;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Peer;
@@ -28,7 +30,12 @@ use stream::GuardedStream;
 /// any other. A connection never buffers more; beyond it the HTTP library refuses, see [`refusal`].
 const READ_BUFFER_MARGIN_BYTES: usize = 16 * 1024;
 
-/// Answers requests until `shutdown`, then finishes what is in flight, within the settings' grace.
+/// Goes with a request that came after the process was told to stop.
+#[derive(Clone, Copy)]
+pub(crate) struct Stopping;
+
+/// Answers requests until `shutdown`, and for the settings' delay after it, while connections end with their next answer and
+/// `/readyz` says what is coming. Then it accepts nobody, and finishes what is in flight, within the settings' grace.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -40,7 +47,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let handle: Handle<SocketAddr> = Handle::new();
-    let connections = Connections::new(settings.max_connections, settings.header_max_bytes);
+    let told = Arc::new(AtomicBool::new(false));
+    let connections = Connections::new(settings.max_connections, settings.header_max_bytes, Arc::clone(&told));
     let gate = Gate { connections, tells_peer: settings.rate_limits.front.is_some() };
     let mut server = axum_server::from_tcp(listener)?.acceptor(gate).http1_only().handle(handle.clone());
     server
@@ -49,9 +57,11 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_read_timeout)
         .max_buf_size(settings.header_max_bytes + READ_BUFFER_MARGIN_BYTES);
-    let grace = settings.shutdown_grace;
+    let (delay, grace) = (settings.shutdown_delay, settings.shutdown_grace);
     let stopping = async move {
         shutdown.cancelled().await;
+        told.store(true, Ordering::Relaxed);
+        sleep(delay).await;
         handle.graceful_shutdown(Some(grace));
         std::future::pending::<()>().await;
     };

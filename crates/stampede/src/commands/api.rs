@@ -1,7 +1,6 @@
 //! `stampede api`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::bail;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +12,9 @@ use crate::{admin, roles, shutdown};
 
 /// Answers shoppers and operators over HTTP.
 ///
-/// It needs Redis, a migrated archive, and a key for tokens. On SIGTERM it stops accepting, answers what is in flight, and
-/// ends. Any number of these may run behind a balancer, which asks /readyz.
+/// It needs Redis, a migrated archive, and a key for tokens. Any number of these may run behind a balancer, which asks
+/// /readyz. On SIGTERM that says no; `shutdown_delay_ms` later, when the balancer has noticed, it stops accepting, answers
+/// what is in flight, and ends.
 #[derive(clap::Args)]
 pub struct Options {
     /// Where it listens (setting `listen`).
@@ -53,9 +53,8 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
     let admin_stop = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(admin_listener, metrics.clone(), admin_stop.clone()));
-    let patience = Duration::from_millis(config.startup_timeout_ms);
     let stores = tokio::select! {
-        stores = roles::connect(loaded, patience) => stores?,
+        stores = roles::connect_role(loaded) => stores?,
         () = stop.cancelled() => return Ok(()),
     };
     metrics.connected(&stores.engine);

@@ -4,6 +4,7 @@ pub mod api;
 pub mod config;
 pub mod dead_letters;
 pub mod dev;
+pub mod health;
 pub mod migrate;
 pub mod purge;
 pub mod rebuild;

@@ -1,7 +1,6 @@
 //! `stampede worker`.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -42,9 +41,8 @@ pub async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let admin_listener = roles::bind(config.admin_listen, "--admin-listen")?;
     let admin_stop = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(admin_listener, metrics.clone(), admin_stop.clone()));
-    let patience = Duration::from_millis(config.startup_timeout_ms);
     let stores = tokio::select! {
-        stores = roles::connect(loaded, patience) => stores?,
+        stores = roles::connect_role(loaded) => stores?,
         () = stop.cancelled() => return Ok(()),
     };
     metrics.connected(&stores.engine);

@@ -41,6 +41,7 @@ impl Config {
             header_read_timeout: ms(self.header_read_timeout_ms),
             body_read_timeout: ms(self.body_read_timeout_ms),
             max_connections: size(self.max_connections),
+            shutdown_delay: ms(self.shutdown_delay_ms),
             rate_limits: self.rate_limit_settings(),
             shutdown_grace: ms(self.shutdown_grace_ms),
             body_max_bytes: size(self.body_max_bytes),

@@ -150,7 +150,7 @@ settings! {
         log_format: LogFormat = "pretty";
         /// The most drops that /metrics shows one by one; those on sale first.
         metrics_drops_max: u64 = 100 in 0..=10_000;
-        /// How long a starting process waits for Redis and the archive, as containers start in any order.
+        /// How long a starting process waits for Redis, the archive and its migration, as containers start in any order.
         startup_timeout_ms: u64 = 30_000 in 0..=HOUR_MS;
     }
     "Traces" {
@@ -204,7 +204,9 @@ settings! {
         body_read_timeout_ms: u64 = 5_000 in 10..=HOUR_MS;
         /// The most connections at a time; at it, those that have kept the server waiting for longest are closed.
         max_connections: u64 = 10_000 in 16..=1_000_000;
-        /// How long requests in flight may go on once the process is told to stop.
+        /// How long a process that is told to stop goes on before it stops accepting, so that balancers notice; 0 without one.
+        shutdown_delay_ms: u64 = 0 in 0..=HOUR_MS;
+        /// How long requests in flight may go on after that.
         shutdown_grace_ms: u64 = 15_000 in 0..=HOUR_MS;
         /// The largest body of a request.
         body_max_bytes: u64 = 65_536 in 1_024..=16_777_216;

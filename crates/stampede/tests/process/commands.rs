@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
 
-use super::support::{run, stampede};
+use stampede_testkit::{Redis, free_port};
+
+use super::support::{LIMIT, Running, run, signal, stampede};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -21,7 +24,7 @@ fn usage_errors_are_told_from_failures() {
 
 #[test]
 fn help_teaches_with_examples() {
-    for command in ["", "token", "seed", "dead-letters", "rebuild", "reconcile"] {
+    for command in ["", "token", "seed", "dead-letters", "rebuild", "reconcile", "health"] {
         let command: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let command = &command[..];
         let (_, help, _) = run(&mut stampede(command));
@@ -38,7 +41,8 @@ fn migrate_says_whether_the_schema_is_up_to_date() {
     assert_eq!((code, stderr.contains("stampede migrate")), (Some(1), true), "{stderr}");
     for role in ["api", "worker"] {
         let mut command = stampede(&[role, "--admin-listen", "127.0.0.1:0", "--set", "listen=127.0.0.1:0"]);
-        let (code, _, stderr) = run(command.env("STAMPEDE_ARCHIVE_URL", &url).env("STAMPEDE_TOKEN_SECRET", SECRET));
+        command.env("STAMPEDE_ARCHIVE_URL", &url).env("STAMPEDE_TOKEN_SECRET", SECRET);
+        let (code, _, stderr) = run(command.env("STAMPEDE_STARTUP_TIMEOUT_MS", "0"));
         assert_eq!((code, stderr.contains("stampede migrate")), (Some(1), true), "{role}: {stderr}");
     }
     assert_eq!(with(&["migrate"]).0, Some(0));
@@ -94,4 +98,39 @@ fn many_tokens_go_to_a_file_of_their_owner() {
     assert_eq!((tokens.len(), text.lines().count()), (70_000, 70_000));
     assert!(tokens.iter().all(|token| token.split('.').count() == 3));
     assert_eq!(fs::metadata(&out).expect("there").permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn health_tells_a_process_that_answers_from_one_that_does_not() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let redis = Redis::start().await;
+    let (listen, admin) = (free_port(), free_port());
+    let with = |args: &[&str]| {
+        let mut command = stampede(args);
+        command.env("STAMPEDE_ARCHIVE_URL", format!("sqlite:{}", dir.path().join("archive.db").display()));
+        command.env("STAMPEDE_REDIS_URL", redis.url()).env("STAMPEDE_TOKEN_SECRET", SECRET);
+        // On all addresses, as in a container; the check asks on the loopback one.
+        command.env("STAMPEDE_LISTEN", format!("0.0.0.0:{listen}"));
+        command.env("STAMPEDE_ADMIN_LISTEN", format!("0.0.0.0:{admin}"));
+        command
+    };
+    let (code, _, stderr) = run(&mut with(&["health"]));
+    assert_eq!((code, stderr.contains("does not answer")), (Some(1), true), "{stderr}");
+
+    // The api waits for the migration, as its container may start first.
+    let mut api = Running::start(&mut with(&["api"]));
+    let deadline = Instant::now() + LIMIT;
+    while run(&mut with(&["health"])).0 != Some(0) {
+        assert!(Instant::now() < deadline, "the admin listener does not answer");
+    }
+    assert_eq!(run(&mut with(&["migrate"])).0, Some(0));
+    while run(&mut with(&["health", "--api"])).0 != Some(0) {
+        assert!(Instant::now() < deadline, "the api does not answer");
+    }
+    let nowhere = format!("http://127.0.0.1:{listen}/nowhere");
+    let (code, _, stderr) = run(&mut with(&["health", "--url", &nowhere]));
+    assert_eq!((code, stderr.contains("404")), (Some(1), true), "{stderr}");
+    signal(&api.pid(), "TERM");
+    assert_eq!(api.wait().code(), Some(0));
+    assert_eq!(run(&mut with(&["health", "--api"])).0, Some(1));
 }

@@ -3,6 +3,7 @@
 mod care;
 mod commands;
 mod dead_letters;
+mod deployed;
 mod dev;
 mod limits;
 mod logs;
