@@ -23,8 +23,9 @@ pub fn example() -> String {
             let _ = write!(page, "\n# --- {group} ---\n");
         }
         let file = if setting.secret { " (secret)" } else { "" };
+        let default = text::write(setting.kind, &setting.default);
         // Writing to a string cannot fail.
-        let _ = write!(page, "\n# {}{file}\n#{}={}\n", setting.doc, setting.variable(), text::write(&setting.default));
+        let _ = write!(page, "\n# {}{file}\n#{}={default}\n", setting.doc, setting.variable());
     }
     page
 }

@@ -124,7 +124,7 @@ impl Loaded {
 
     fn show(&self, setting: &Setting) -> Shown {
         let value = self.figment.find_value(setting.name).ok().and_then(|value| serde_json::to_value(value).ok());
-        let written = value.as_ref().map(text::write).unwrap_or_default();
+        let written = value.as_ref().map(|value| text::write(setting.kind, value)).unwrap_or_default();
         let is_default = !self.is_set(setting.name);
         let value = match value {
             None => "(not set)".to_owned(),

@@ -16,8 +16,8 @@ pub fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
             Err(_) => Err("must be a whole number".to_owned()),
         },
         Kind::Ratio => match text.parse::<f64>() {
-            Ok(share) => Ok(Value::from(share)),
-            Err(_) => Err("must be a number from 0 to 1".to_owned()),
+            Ok(share) if share.is_finite() => Ok(Value::from(share)),
+            _ => Err("must be a number from 0 to 1".to_owned()),
         },
         Kind::Flag => match text.parse::<bool>() {
             Ok(flag) => Ok(Value::from(flag)),
@@ -35,19 +35,28 @@ pub fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
 fn json(text: &str) -> Result<Value, String> {
     let wrong = |error: serde_json::Error| format!("is not JSON (line {}, column {})", error.line(), error.column());
     let json: serde_json::Value = serde_json::from_str(text).map_err(wrong)?;
+    if json.is_null() {
+        return Err("is null: write `[]` for nothing".to_owned());
+    }
     Value::serialize(json).map_err(|_| "holds something that a setting cannot".to_owned())
 }
 
-/// The text of a value, as the environment would write it.
-pub fn write(value: &serde_json::Value) -> String {
+/// The text of a value, as the environment would write it: [`parse`] reads the same value from it.
+pub fn write(kind: Kind, value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => String::new(),
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Array(items) if items.iter().all(serde_json::Value::is_string) => {
-            items.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join(",")
-        }
+        serde_json::Value::String(text) if kind != Kind::Json => text.clone(),
+        serde_json::Value::Array(items) if kind == Kind::List => joined(items).unwrap_or_else(|| value.to_string()),
         other => other.to_string(),
     }
+}
+
+/// A list with commas between its items; `None` if that would be read as another list.
+fn joined(items: &[serde_json::Value]) -> Option<String> {
+    let texts: Vec<_> = items.iter().map(serde_json::Value::as_str).collect::<Option<_>>()?;
+    let plain = |text: &&str| !text.is_empty() && text.trim() == *text && !text.contains(',');
+    let first_is_plain = texts.first().is_none_or(|first| !first.starts_with('['));
+    (first_is_plain && texts.iter().all(plain)).then(|| texts.join(","))
 }
 
 /// The name among `known` that somebody probably meant, as a question; nothing if none is near.
@@ -99,5 +108,22 @@ mod tests {
         let list = |text: &str| read("cors_origins", text).expect("a list").into_array().expect("a list").len();
         assert_eq!((list(""), list("https://a, https://b,"), list(r#"["https://a"]"#)), (0, 2, 1));
         assert_eq!(read("token_keys", "s3cret"), Err("is not JSON (line 1, column 1)".to_owned()));
+        assert!(read("token_keys", "null").is_err() && read("trace_sample_ratio", "NaN").is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for (name, text) in [
+            ("token_keys", "[]"),
+            ("token_keys", r#"["a"]"#),
+            ("cors_origins", ""),
+            ("cors_origins", r#"["a,b","c"]"#),
+            ("cors_origins", r#"["[a","b"]"#),
+            ("cors_origins", "a,b"),
+        ] {
+            let setting = Setting::find(name).expect("a setting");
+            let value = serde_json::to_value(parse(setting, text).expect("read")).expect("JSON");
+            assert_eq!(write(setting.kind, &value), text);
+        }
     }
 }

@@ -30,7 +30,7 @@ proptest! {
         match text::parse(setting, &text) {
             Ok(value) if setting.kind == Kind::Text => prop_assert_eq!(value.as_str(), Some(text.as_str())),
             Ok(value) => {
-                let written = text::write(&serde_json::to_value(&value).expect("JSON"));
+                let written = text::write(setting.kind, &serde_json::to_value(&value).expect("JSON"));
                 let again = text::parse(setting, &written).expect("what was written is read");
                 prop_assert_eq!(without_tags(&value), without_tags(&again), "{}", setting.name);
             }
