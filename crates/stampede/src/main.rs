@@ -18,5 +18,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Of the cryptography that is compiled in, all clients use this. Nobody chose before, so that it cannot fail.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     cli::run()
 }

@@ -10,6 +10,8 @@ mod cluster;
 #[cfg(feature = "app")]
 mod fill;
 pub mod history;
+#[cfg(feature = "app")]
+mod http;
 mod mongo;
 mod own_mongo;
 mod port;
@@ -30,6 +32,8 @@ pub use clock::can_set_clock_back;
 pub use cluster::RedisCluster;
 #[cfg(feature = "app")]
 pub use fill::fill_archive;
+#[cfg(feature = "app")]
+pub use http::http_client;
 pub use mongo::{MongoDatabase, MongoServer};
 pub use own_mongo::OwnMongo;
 pub use port::free_port;

@@ -16,7 +16,7 @@ use routes::{DROPS, Route};
 async fn every_route_gives_every_caller_what_is_theirs() {
     let (app, order) = start().await;
     let (callers, routes) = (callers::callers(&app), routes::routes(&order));
-    let client = Client::new();
+    let client = stampede_testkit::http_client().build().expect("a client");
     let asked =
         || routes.iter().flat_map(|route| callers.iter().enumerate().map(move |(n, caller)| (route, n, caller)));
 

@@ -1,8 +1,8 @@
 //! The limiter in front of everything, by the client's address.
 
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::json;
-use stampede_testkit::{AppOptions, TestApp};
+use stampede_testkit::{AppOptions, TestApp, http_client};
 
 use super::{behind_proxy, expect_limited, forwarded, get_for, get_root, limit, standing};
 
@@ -91,7 +91,8 @@ async fn pages_of_listed_origins_can_read_what_is_left_and_their_preflights_are_
     let app = TestApp::start_with(options).await;
     let nobody = app.with_token(None);
     for _ in 0..3 {
-        let preflight = Client::new().request(Method::OPTIONS, format!("{}/api/v1/drops", app.origin));
+        let preflight =
+            http_client().build().expect("a client").request(Method::OPTIONS, format!("{}/api/v1/drops", app.origin));
         let preflight =
             preflight.header("origin", "https://shop.example").header("access-control-request-method", "GET");
         assert_eq!(standing(&nobody.send(preflight).await.expect(204)), None);

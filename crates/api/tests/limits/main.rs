@@ -63,5 +63,5 @@ fn header_number(answer: &Answer, name: &str) -> u64 {
 /// Sends a request to a path that is not below `/api/v1`.
 async fn get_root(app: &TestApp, path: &str) -> Answer {
     let caller = app.with_token(None);
-    caller.send(reqwest::Client::new().get(format!("{}{path}", app.origin))).await
+    caller.send(stampede_testkit::http_client().build().expect("a client").get(format!("{}{path}", app.origin))).await
 }

@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::json;
 use stampede_api::RateLimit;
-use stampede_testkit::{Answer, AppOptions, TestApp};
+use stampede_testkit::{Answer, AppOptions, TestApp, http_client};
 
 use super::{behind_proxy, expect_limited, forwarded, get_root, limit, standing};
 
@@ -14,7 +14,11 @@ use super::{behind_proxy, expect_limited, forwarded, get_root, limit, standing};
 async fn ask(app: &TestApp, method: Method, user: &str, path: &str, client: &str) -> Answer {
     let url = format!("{}/api/v1{path}", app.origin);
     let user = app.shopper(user);
-    user.send(forwarded(Client::new().request(method, url).bearer_auth(user.token()), client)).await
+    user.send(forwarded(
+        http_client().build().expect("a client").request(method, url).bearer_auth(user.token()),
+        client,
+    ))
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

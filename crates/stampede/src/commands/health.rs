@@ -46,8 +46,6 @@ pub async fn run(options: &Options, load: impl FnOnce() -> anyhow::Result<Loaded
             format!("http://{}/healthz", reachable(listen))
         }
     };
-    // Another part of the program may have chosen the same one before: that is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     // What a proxy says of it is not what was asked.
     let client = Client::builder().timeout(PATIENCE).no_proxy().build()?;
     let answer = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;

@@ -133,8 +133,6 @@ impl Operator {
             "an operator's token is needed: set STAMPEDE_TOKEN_SECRET to the deployment's secret, or say with --dir whose \
              `stampede dev` is meant",
         )?;
-        // Another part of the program may have chosen the same one before: that is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().timeout(REQUEST).build()?;
         Ok(Self { client, base: format!("{origin}/api/v1"), token: issued.token })
     }

@@ -65,6 +65,9 @@ pub fn start_traces(config: &Config, role: Role) -> anyhow::Result<Traces> {
     // What is traced is decided by whoever begins a trace; what comes here is to be recorded.
     let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_resource(resource);
     global::set_tracer_provider(provider.with_span_processor(Queue(queue)).build());
+    for outcome in ["exported", "failed", "dropped"] {
+        counter!(TRACE_SPANS.name, "outcome" => outcome).absolute(0);
+    }
     let stop = CancellationToken::new();
     let sender = Sender { exporter, url: url.to_string(), spans, reason, failing: None };
     let task = tokio::spawn(sender.run(stop.clone()));
@@ -86,8 +89,6 @@ impl Traces {
 }
 
 fn exporter(config: &Config, url: &str, reason: &Reason) -> anyhow::Result<OtlpExporter> {
-    // Another part of the program may have chosen the same one before: that is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let redirects = reqwest::redirect::Policy::none();
     let client = reqwest::Client::builder().timeout(EXPORT_LIMIT).redirect(redirects).build()?;
     let client = Client { client, reason: Arc::clone(reason) };

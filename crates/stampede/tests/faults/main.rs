@@ -68,7 +68,6 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     let clean = runtime.block_on(async {
         tokio::select! {

@@ -53,7 +53,7 @@ pub struct Wish {
 impl Shop {
     /// Opens some drops, of different sizes and limits.
     pub async fn open(site: &Site, round: u64, rng: &mut StdRng) -> Result<Self, String> {
-        let client = Client::builder().build().map_err(|error| error.to_string())?;
+        let client = stampede_testkit::http_client().build().map_err(|error| error.to_string())?;
         let mut shop = Self {
             recorder: Recorder::new(),
             drops: Vec::new(),

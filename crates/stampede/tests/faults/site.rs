@@ -104,7 +104,7 @@ impl Site {
 
     /// Waits until every API says that it can take orders on every shard.
     pub async fn wait_until_ready(&self) -> Result<(), String> {
-        let client = reqwest::Client::builder().timeout(LIMIT).build().map_err(|error| error.to_string())?;
+        let client = stampede_testkit::http_client().timeout(LIMIT).build().map_err(|error| error.to_string())?;
         for origin in self.origins() {
             let deadline = Instant::now() + 2 * LIMIT;
             loop {

@@ -52,7 +52,12 @@ impl Prometheus {
             command.arg(format!("--web.listen-address={listen}")).stderr(log);
         });
         let program = program.expect("Prometheus: run ./scripts/test.sh, which installs it");
-        let prometheus = Self { client: Client::new(), base: format!("http://{listen}"), dir, _program: program };
+        let prometheus = Self {
+            client: stampede_testkit::http_client().build().expect("a client"),
+            base: format!("http://{listen}"),
+            dir,
+            _program: program,
+        };
         let ready = format!("{}/-/ready", prometheus.base);
         let deadline = Instant::now() + LIMIT;
         while !prometheus.client.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {

@@ -63,6 +63,8 @@ impl Site {
         let role = |args: &[&str], admin: u16| {
             let mut command = role(&redis, &archive, args);
             command.env("STAMPEDE_ADMIN_LISTEN", format!("127.0.0.1:{admin}"));
+            // Nobody listens there: spans are counted as failed.
+            command.env("STAMPEDE_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", free_port()));
             command
         };
         assert_eq!(run(&mut role(&["migrate"], 0)).0, Some(0));
@@ -224,7 +226,11 @@ async fn grab(bot: Shopper) {
 impl Shopper {
     async fn new(base: &str, handle: &str) -> Self {
         let api = Api::new(base).sign_in(handle).await;
-        Self { client: Client::new(), base: base.to_owned(), token: api.token }
+        Self {
+            client: stampede_testkit::http_client().build().expect("a client"),
+            base: base.to_owned(),
+            token: api.token,
+        }
     }
 
     async fn order(&self, drop: &str, quantity: u64, key: Option<&str>) -> (StatusCode, Value) {

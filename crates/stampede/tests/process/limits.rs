@@ -13,8 +13,9 @@ async fn a_limit_that_is_set_is_kept_and_counted() {
     command.env("STAMPEDE_RATE_LIMIT_FRONT_PER_S", "1").env("STAMPEDE_RATE_LIMIT_FRONT_BURST", "30");
     let dev = Dev::start_with(&mut command, dir.path());
     let (api, metrics_url) = (dev.api(), dev.address("Metrics "));
+    let client = stampede_testkit::http_client().build().expect("a client");
     let metrics = async || {
-        let answer = reqwest::get(&metrics_url).await.expect("the admin listener answers");
+        let answer = client.get(&metrics_url).send().await.expect("the admin listener answers");
         answer.text().await.expect("text")
     };
     let shown = metrics().await;

@@ -110,7 +110,7 @@ async fn what_is_sold_is_counted() {
     let outcome = |outcome| page.sum("stampede_orders_total", &[("outcome", outcome)]);
     let outcomes = ["granted", "replayed", "limit_reached", "insufficient_stock", "sold_out", "not_active"];
     assert_eq!(outcomes.map(outcome), [3.0, 1.0, 1.0, 1.0, 1.0, 0.0].map(Some));
-    assert_eq!(page.label("stampede_orders_total", "outcome").len(), 13, "all are there from the start");
+    assert_eq!(page.label("stampede_orders_total", "outcome").len(), 14, "all are there from the start");
     assert_eq!(page.sum("stampede_ordered_units_total", &[]), Some(5.0));
     assert_eq!(page.sum("stampede_group_orders_sum", &[]), Some(7.0));
     assert_eq!(page.sum("stampede_group_wait_duration_seconds_count", &[]), Some(7.0));
@@ -140,8 +140,9 @@ async fn what_is_sold_is_counted() {
 #[tokio::test]
 async fn every_metric_is_shown_as_the_page_describes_it() {
     let dir = tempfile::tempdir().expect("a folder");
-    // Limiters count when they are on; here so wide that nobody meets them.
-    let set = ["reconcile_period_ms=200", "rate_limit_front_per_s=100000", "rate_limit_user_per_s=100000"];
+    // Limiters count when they are on; here so wide that nobody meets them. Spans are counted though nobody takes them.
+    let limits = ["rate_limit_front_per_s=100000", "rate_limit_user_per_s=100000"];
+    let set = ["reconcile_period_ms=200", limits[0], limits[1], "otlp_endpoint=http://127.0.0.1:1"];
     let dev = Dev::start_with(stampede(&["dev"]).args(set.map(|set| format!("--set={set}"))), dir.path());
     create_drop(&operator(&dev), "friday", 5, "2020-01-01T00:00:00Z").await;
     let shopper = dev.api().sign_in("ann").await;
@@ -172,7 +173,7 @@ async fn every_metric_is_shown_as_the_page_describes_it() {
 async fn labels_do_not_grow_with_what_clients_send() {
     let dir = tempfile::tempdir().expect("a folder");
     let dev = Dev::start(dir.path());
-    let client = reqwest::Client::new();
+    let client = stampede_testkit::http_client().build().expect("a client");
     let (api, metrics) = (dev.address("API "), dev.address("Metrics "));
     let send = async |method: &str, path: String| {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");

@@ -122,7 +122,7 @@ async fn restarting_every_process_in_turn_loses_and_doubles_nothing() {
     let tokens = std::fs::read_to_string(&file).expect("readable").lines().map(str::to_owned).collect();
 
     let shoppers = Arc::new(Shoppers {
-        client: Client::builder().timeout(LIMIT).build().expect("a client"),
+        client: stampede_testkit::http_client().timeout(LIMIT).build().expect("a client"),
         origins: origins.clone(),
         tokens,
         next: AtomicU64::new(0),

@@ -165,8 +165,7 @@ pub type Answer = (StatusCode, bool, Value);
 
 impl Api {
     pub fn new(base: &str) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().timeout(LIMIT).build().expect("a client");
+        let client = stampede_testkit::http_client().timeout(LIMIT).build().expect("a client");
         Self { client, base: base.to_owned(), token: String::new(), traceparent: None }
     }
 

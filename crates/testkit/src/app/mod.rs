@@ -140,9 +140,7 @@ impl TestApp {
             let workers = WorkerSettings { claim_idle: Duration::from_millis(500), ..WorkerSettings::default() };
             tasks.push(stampede_worker::spawn(engine.clone(), Arc::clone(&archive), workers, shutdown.clone()));
         }
-        // Another test of this process may have chosen it before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().build().expect("a client");
+        let client = crate::http_client().build().expect("a client");
         Self {
             engine,
             archive,
