@@ -28,7 +28,7 @@ $ErrorActionPreference = "Stop"
 Set-Location (Join-Path $PSScriptRoot "..")
 
 $Stack = "stampede"
-$K6Image = "grafana/k6:1.2.1"
+$K6Image = "grafana/k6:1.8.1"
 $Sku = "demo-sneaker"
 $Secrets = @("token_secret", "redis_auth", "redis_url", "mongodb_password", "archive_url", "grafana_password")
 # The longest that all of it may take to become ready, in seconds; images are pulled in that time.
