@@ -15,6 +15,7 @@
 --@include lib/is_pending
 --@include lib/last_delivered
 --@include lib/put_letter
+--@include lib/settled_number
 --@include lib/take_letter
 local log_key, unsettled_key, dead_key = KEYS[2], KEYS[3], KEYS[4]
 
@@ -60,9 +61,7 @@ if pending[1] == 0 then
   lowest = ms .. '-' .. string.format('%d', sequence + 1)
 end
 redis.call('XTRIM', log_key, 'MINID', '=', lowest)
-local left = redis.call('XRANGE', log_key, '-', '+', 'COUNT', 1)[1]
-local settled = left and tonumber(left[2][4]) - 1 or shard.number
-redis.call('ZREMRANGEBYSCORE', unsettled_key, '-inf', string.format('%.0f', settled))
+redis.call('ZREMRANGEBYSCORE', unsettled_key, '-inf', string.format('%.0f', (settled_number(shard, log_key))))
 redis.call('HSET', KEYS[1], 'acknowledged_orders', shard.acknowledged_orders, 'acknowledged_bytes',
   shard.acknowledged_bytes)
 return {'acknowledged', acknowledged}

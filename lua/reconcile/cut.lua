@@ -8,10 +8,9 @@
 --@include lib/open_shard
 --@include lib/has_log
 --@include lib/read_drop
+--@include lib/settled_number
 local shard = open_shard(KEYS[1])
 if not shard or not has_log(KEYS[2]) then return {'shard-recovering'} end
-local left = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-local settled = left and tonumber(left[2][4]) - 1 or shard.number
-local reply = {'read', shard.epoch, math.max(shard.time_ms, shard.last_ms), shard.number, settled}
+local reply = {'read', shard.epoch, math.max(shard.time_ms, shard.last_ms), shard.number, (settled_number(shard, KEYS[2]))}
 for d = 3, #KEYS do reply[d + 3] = read_drop(KEYS[d]) or {} end
 return reply

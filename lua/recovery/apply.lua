@@ -4,13 +4,16 @@
 -- ARGV epoch, token, number expected, number after, last_ms after, last_sequence after, then the changes, each a word, the
 --   index of its drop and:
 --   create: sku, starts_ms, ends_ms, limit_per_user, price_minor, currency, cancellable_for_s, cancellations_per_user, units,
---     durability
+--     durability, stripes
 --   grant: digest of the user, record, units
 --   withdraw: digest of the user, position (8 bytes), index, number of the new state
 --   restock: key (hex), units
 --   window: starts_ms, ends_ms, limit_per_user
 --   state: the new state, and when (ms) if the drop is over with it
---   purge: state, starts_ms, ends_ms, limit_per_user, total, sold
+--   released: nothing
+--   send: shard, transfer, units, number of the entry
+--   receive: shard, transfer, units, number of the entry
+--   purge: state, starts_ms, ends_ms, limit_per_user, total, sold, sent, received
 --   started: nothing
 --   version: version
 -- RETURNS applied, superseded, malformed
@@ -33,7 +36,8 @@ if not (has_sentinel(timers_key) and redis.call('SISMEMBER', drops_key, '-') == 
   return {'malformed', 'keys of the shard'}
 end
 local lengths = {
-  create = 10, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, purge = 6, started = 0, version = 1,
+  create = 11, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, released = 0, send = 4, receive = 4, purge = 8,
+  started = 0, version = 1,
 }
 local drops = (#KEYS - 4) / 2
 local present, created = {}, {}
@@ -54,7 +58,7 @@ end
 local apply = {}
 function apply.create(drop_key, users_key, at)
   if redis.call('EXISTS', drop_key) == 0 then
-    create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 9)})
+    create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 10)}, 0)
   end
 end
 function apply.grant(drop_key, users_key, at)
@@ -83,13 +87,40 @@ function apply.restock(drop_key, _, at)
   redis.call('HINCRBY', drop_key, 'total', units)
   redis.call('HINCRBY', drop_key, 'available', units)
 end
+-- The other stripes may not know yet what became of this one.
+local function spread(drop_key)
+  if (redis.call('HGET', drop_key, 'stripes') or '') ~= '' then
+    redis.call('ZADD', timers_key, 0, 'spread:' .. drop_id(drop_key))
+  end
+end
+function apply.released(drop_key)
+  if redis.call('HGET', drop_key, 'state') == 'opening' then redis.call('HSET', drop_key, 'state', 'open') end
+  redis.call('ZREM', timers_key, 'release:' .. drop_id(drop_key))
+end
+function apply.send(drop_key, _, at)
+  local units = tonumber(ARGV[at + 2])
+  redis.call('HSET', drop_key, 'out:' .. ARGV[at], table.concat(ARGV, '/', at + 1, at + 3))
+  redis.call('HINCRBY', drop_key, 'sent', units)
+  redis.call('HINCRBY', drop_key, 'total', -units)
+  redis.call('HINCRBY', drop_key, 'available', -units)
+  redis.call('ZADD', timers_key, 0, 'transfer:' .. drop_id(drop_key))
+end
+function apply.receive(drop_key, _, at)
+  local units = tonumber(ARGV[at + 2])
+  redis.call('HSET', drop_key, 'in:' .. ARGV[at], ARGV[at + 1] .. '/' .. ARGV[at + 3])
+  redis.call('HINCRBY', drop_key, 'received', units)
+  redis.call('HINCRBY', drop_key, 'total', units)
+  redis.call('HINCRBY', drop_key, 'available', units)
+end
 function apply.window(drop_key, _, at)
   redis.call('HSET', drop_key, 'starts_ms', ARGV[at], 'ends_ms', ARGV[at + 1], 'limit_per_user', ARGV[at + 2])
   local pending = redis.call('ZSCORE', timers_key, 'start:' .. drop_id(drop_key))
   set_timers(timers_key, drop_key, pending and ARGV[at] or nil, ARGV[at + 1])
+  spread(drop_key)
 end
 function apply.state(drop_key, _, at)
   redis.call('HSET', drop_key, 'state', ARGV[at])
+  spread(drop_key)
   if ARGV[at] == 'ended' or ARGV[at] == 'cancelled' then
     redis.call('HSET', drop_key, 'over_ms', ARGV[at + 1])
     clear_window_timers(timers_key, drop_key)
@@ -98,7 +129,7 @@ function apply.state(drop_key, _, at)
   if ARGV[at] == 'cancelled' then redis.call('ZADD', timers_key, 0, 'withdraw:' .. drop_id(drop_key)) end
 end
 function apply.purge(drop_key, users_key, at)
-  bury_drop(timers_key, drop_key, users_key, {unpack(ARGV, at, at + 5)})
+  bury_drop(timers_key, drop_key, users_key, {unpack(ARGV, at, at + 7)})
 end
 function apply.started(drop_key)
   redis.call('ZREM', timers_key, 'start:' .. drop_id(drop_key))

@@ -30,7 +30,7 @@ if ends_ms ~= '' and (tonumber(ends_ms) <= tonumber(starts_ms) or tonumber(ends_
   return drop_reply('invalid-window', shard, drop_key)
 end
 
-local reply = change_drop(shard, log_key, unsettled_key, drop_key, 'amended', ARGV[3],
+local reply = change_drop(shard, log_key, unsettled_key, timers_key, drop_key, 'amended', ARGV[3],
   {'starts_ms', starts_ms, 'ends_ms', ends_ms, 'limit_per_user', limit})
 if reply[1] == 'changed' then set_timers(timers_key, drop_key, scheduled and starts_ms or nil, ends_ms) end
 return reply

@@ -23,7 +23,7 @@ if state == 'cancelled' then return drop_reply('unchanged', shard, drop_key) end
 if drop[2] then return drop_reply('invalid-transition', shard, drop_key) end
 
 local over_ms = shard.ms
-local reply = change_drop(shard, log_key, unsettled_key, drop_key, 'called_off', ARGV[3],
+local reply = change_drop(shard, log_key, unsettled_key, timers_key, drop_key, 'called_off', ARGV[3],
   {'state', 'cancelled', 'over_ms', over_ms})
 if reply[1] == 'changed' then
   clear_window_timers(timers_key, drop_key)

@@ -30,7 +30,7 @@ if state == 'cancelled' then return drop_reply('invalid-transition', shard, drop
 if by == 'clock' and not is_over(drop[2], shard.ms) then return drop_reply('invalid-transition', shard, drop_key) end
 
 local over_ms = shard.ms
-local reply = change_drop(shard, log_key, unsettled_key, drop_key, 'closed', ARGV[3],
+local reply = change_drop(shard, log_key, unsettled_key, timers_key, drop_key, 'closed', ARGV[3],
   {'state', 'ended', 'over_ms', over_ms})
 if reply[1] == 'changed' then
   clear_window_timers(timers_key, drop_key)

@@ -93,7 +93,7 @@ for index = 0, count - 1 do
       result = 'c'
     elseif owned + units > drop.limit then
       result = 'l' .. struct.pack('>I4', owned)
-    elseif drop.available == 0 then
+    elseif drop.available <= 0 then
       result = 's'
     elseif drop.available < units then
       result = 'i' .. struct.pack('>I4', drop.available)

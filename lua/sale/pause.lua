@@ -20,4 +20,4 @@ if not (state and is_whole(log_key, unsettled_key, timers_key)) then return {'sh
 if state == 'paused' and not is_over(drop[2], shard.ms) then return drop_reply('unchanged', shard, drop_key) end
 if not (state == 'open') or is_over(drop[2], shard.ms) then return drop_reply('invalid-transition', shard, drop_key) end
 
-return change_drop(shard, log_key, unsettled_key, drop_key, 'paused', ARGV[3], {'state', 'paused'})
+return change_drop(shard, log_key, unsettled_key, timers_key, drop_key, 'paused', ARGV[3], {'state', 'paused'})

@@ -21,12 +21,14 @@ local timer, keep_ms, pause_ms = 'purge:' .. drop_id(drop_key), tonumber(ARGV[5]
 
 local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
-local drop = redis.call('HMGET', drop_key, 'state', 'starts_ms', 'ends_ms', 'limit_per_user', 'total', 'sold', 'held',
-  'cancellable_for_s', 'over_ms', 'purged')
+local drop = redis.call('HMGET', drop_key, 'state', 'starts_ms', 'ends_ms', 'limit_per_user', 'total', 'sold', 'sent',
+  'received', 'held', 'cancellable_for_s', 'over_ms', 'purged')
+-- A drop that an earlier version opened says nothing of transfers.
+drop[7], drop[8] = drop[7] or '0', drop[8] or '0'
 local has_users = redis.call('HEXISTS', users_key, '-') == 1
 local state, sold = drop[1], tonumber(drop[6] or 0)
 if not (state and has_users and is_whole(log_key, unsettled_key, timers_key)) then return {'shard-recovering'} end
-if drop[10] then
+if drop[12] then
   redis.call('ZREM', timers_key, timer)
   return drop_reply('unchanged', shard, drop_key)
 end
@@ -37,26 +39,27 @@ if state ~= 'ended' and state ~= 'cancelled' then
 end
 
 local wait_ms = shard.ms + pause_ms
-if tonumber(drop[7]) > 0 or (state == 'cancelled' and sold > 0) then
+if tonumber(drop[9]) > 0 or (state == 'cancelled' and sold > 0) then
   if pause_ms > 0 then redis.call('ZADD', timers_key, wait_ms, timer) end
   return {'orders-stand', shard.token}
 end
 -- The last order was placed before the drop was over. Where no order stands there is none to cancel.
-local cancellable_ms = sold > 0 and tonumber(drop[8]) * 1000 or 0
-local due_ms = tonumber(drop[9]) + math.max(cancellable_ms, keep_ms)
+local cancellable_ms = sold > 0 and tonumber(drop[10]) * 1000 or 0
+local due_ms = tonumber(drop[11]) + math.max(cancellable_ms, keep_ms)
 if shard.ms < due_ms then
   if pause_ms > 0 then redis.call('ZADD', timers_key, due_ms, timer) end
   return {'too-early', shard.token, due_ms}
 end
--- A drop is unsettled as long as the archive lacks any of its facts, for whatever reason.
-if redis.call('ZSCORE', unsettled_key, drop_id(drop_key)) then
+-- A drop is unsettled as long as the archive lacks any of its facts, for whatever reason, or knows of units that have not
+-- arrived in another stripe.
+if redis.call('ZSCORE', unsettled_key, drop_id(drop_key)) or redis.call('ZSCORE', timers_key, 'transfer:' .. drop_id(drop_key)) then
   if pause_ms > 0 then redis.call('ZADD', timers_key, wait_ms, timer) end
   return {'unsettled', shard.token}
 end
-if ARGV[4] ~= table.concat(drop, '/', 1, 6) then return {'stale', shard.token} end
+if ARGV[4] ~= table.concat(drop, '/', 1, 8) then return {'stale', shard.token} end
 
 if not append_entry(shard, log_key, 'purged', ARGV[3], '', 0) then return {'shard-recovering'} end
-bury_drop(timers_key, drop_key, users_key, {unpack(drop, 1, 6)})
+bury_drop(timers_key, drop_key, users_key, {unpack(drop, 1, 8)})
 touch_drop(shard, unsettled_key, drop_key, {})
 announce(shard, drop_key)
 return drop_reply('changed', shard, drop_key)

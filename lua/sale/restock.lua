@@ -29,5 +29,5 @@ end
 local total, restocks = tonumber(drop[3]) + units, tonumber(drop[5]) + 1
 if total > tonumber(ARGV[6]) or restocks > tonumber(ARGV[7]) then return {'too-many', shard.token} end
 
-return change_drop(shard, log_key, unsettled_key, drop_key, 'restocked', ARGV[3],
+return change_drop(shard, log_key, unsettled_key, timers_key, drop_key, 'restocked', ARGV[3],
   {'total', total, 'available', tonumber(drop[4]) + units, 'restocks', restocks, key, units})

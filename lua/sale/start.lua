@@ -26,6 +26,6 @@ if not redis.call('ZSCORE', timers_key, timer) then return drop_reply('unchanged
 -- An operator may have moved the start since the timer was read.
 if shard.ms < tonumber(drop[2]) then return drop_reply('unchanged', shard, drop_key) end
 
-local reply = change_drop(shard, log_key, unsettled_key, drop_key, 'started', ARGV[3], {})
+local reply = change_drop(shard, log_key, unsettled_key, timers_key, drop_key, 'started', ARGV[3], {})
 if reply[1] == 'changed' then redis.call('ZREM', timers_key, timer) end
 return reply

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use stampede_archive::{DropRecord, DropStage};
-use stampede_domain::DropId;
+use stampede_domain::{DropId, DropState};
 use stampede_engine::{DropTerms, EngineError};
 
 use crate::problem::Problem;
@@ -41,7 +41,7 @@ impl Terms {
             return Err(NO_SUCH_DROP);
         }
         let engine = state.engine();
-        let found = engine.read_drops(engine.shard_of(&id), std::slice::from_ref(&id)).await;
+        let found = engine.read_stripes(engine.shard_of(&id), std::slice::from_ref(&id)).await;
         let live = match found {
             Ok(reading) => reading.drops.into_iter().next().flatten(),
             // The order itself waits for the recovery.
@@ -52,6 +52,8 @@ impl Terms {
             Err(error) => return Err(Problem::of_read(error)),
         };
         match live {
+            // Its orders would wait in the queue of the shard, and hold up those of other drops.
+            Some(live) if live.state == DropState::Opening => Err(OPENING),
             Some(live) => Ok(self.remember(live.terms())),
             // Opened once and gone from the hot state: it needs recovery.
             None => self.record(&id, state).await.and(Err(Problem::ShardRecovering)),
@@ -93,6 +95,7 @@ fn terms_of(record: &DropRecord) -> DropTerms {
         sku: definition.sku.clone(),
         unit_price: definition.price,
         durability: definition.durability,
+        stripes: definition.stripes.clone(),
     }
 }
 

@@ -147,6 +147,8 @@ pub(crate) struct DropView {
     /// What an answer waits for, and so what it survives.
     #[schema(value_type = DurabilityDocument)]
     durability: Durability,
+    /// Over how many shards its stock is divided.
+    stripes: u16,
     stock: StockView,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -167,6 +169,7 @@ impl DropView {
             cancellable_for_s: live.cancellable_for_s,
             cancellations_per_user: live.cancellations_per_user,
             durability: engine.durability(definition.durability),
+            stripes: definition.stripes.count(),
             stock: StockView::from(live),
             created_at: definition.created_at,
         }

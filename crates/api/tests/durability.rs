@@ -100,5 +100,5 @@ async fn order_of(app: &TestApp, user: &str) -> String {
     let (terms, records) = read.grants.expect("the drop is there");
     let confirmed = app.engine.confirm(&read.source, terms.durability).await;
     assert_eq!(confirmed, Err(EngineError::OutcomeUnknown));
-    app.engine.order_of(&user, &terms, &records[0]).id.to_string()
+    app.engine.order_of(shard, &user, &terms, &records[0]).id.to_string()
 }

@@ -37,7 +37,7 @@ pub use records::{
 pub use sqlite::SqliteArchive;
 
 /// The version of the schema that this software writes. `stampede migrate` moves an archive to it.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// What every archive can do.
 ///
@@ -107,7 +107,7 @@ pub trait Archive: Send + Sync + 'static {
     /// started last, at or before `now`, and the `limit` that start next, after it; all in order of their start.
     async fn drops_around(&self, sku: &Sku, now: Timestamp, limit: usize) -> Result<Vec<DropRecord>, ArchiveError>;
 
-    /// All drops of one shard that are past [`DropStage::Defined`], in order of id: at most `limit` with an id above
+    /// All drops with stock in one shard that are past [`DropStage::Defined`], striped ones included, in order of id: at most `limit` with an id above
     /// `after`.
     async fn drops_of_shard(
         &self,
@@ -206,8 +206,8 @@ pub trait Archive: Send + Sync + 'static {
 
     // --- reconciliations ---
 
-    /// The folded stocks of those of these drops that have one.
-    async fn stocks(&self, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError>;
+    /// The folded stocks, in one shard, of those of these drops that have one.
+    async fn stocks(&self, shard: Shard, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError>;
 
     /// Puts folded stocks in the place of those that are there.
     async fn put_stocks(&self, stocks: &[StockRecord]) -> Result<(), ArchiveError>;

@@ -65,7 +65,7 @@ measured! {
     raise_epoch(shard: Shard) -> Epoch;
     close_epoch(closing: &Closing) -> Closing;
     closings(shard: Shard) -> Vec<Closing>;
-    stocks(drops: &[DropId]) -> Vec<StockRecord>;
+    stocks(shard: Shard, drops: &[DropId]) -> Vec<StockRecord>;
     put_stocks(stocks: &[StockRecord]) -> ();
     put_reconciliation(record: &Reconciliation, keep: usize) -> ();
     reconciliations(drop_id: &DropId, limit: usize) -> Vec<Reconciliation>;

@@ -1,13 +1,15 @@
 //! What reconciliations leave in the archive.
 
 use serde::{Deserialize, Serialize};
-use stampede_domain::{DropId, Epoch, OrderId, Stock, Timestamp};
+use stampede_domain::{DropId, Epoch, OrderId, Shard, Stock, Timestamp};
 
-/// A drop's stock, folded from its facts up to an entry of its shard's log.
+/// A drop's stock in one shard, folded from its facts up to an entry of that shard's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StockRecord {
     /// The drop.
     pub drop_id: DropId,
+    /// The shard.
+    pub shard: Shard,
     /// The epoch of the shard then.
     pub epoch: Epoch,
     /// The number of the last entry that is in it.
@@ -21,6 +23,9 @@ pub struct StockRecord {
 pub struct Reconciliation {
     /// The drop.
     pub drop_id: DropId,
+    /// Which stripe of it; none if it is not striped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stripe: Option<Shard>,
     /// When it was done, by the clock of whoever did it.
     pub reconciled_at: Timestamp,
     /// The epoch of the shard at the cut.
@@ -68,6 +73,8 @@ pub enum DriftKind {
     Held,
     /// Other units that are sold.
     Sold,
+    /// Other units that went to, or came from, other stripes; or more that came than went.
+    Transit,
     /// Another state.
     State,
     /// Another window.
@@ -123,12 +130,13 @@ impl From<&Stock> for StockFigures {
 
 impl DriftKind {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Sum,
         Self::Total,
         Self::Available,
         Self::Held,
         Self::Sold,
+        Self::Transit,
         Self::State,
         Self::Window,
         Self::Limit,
@@ -149,6 +157,7 @@ impl DriftKind {
             Self::Available => "available",
             Self::Held => "held",
             Self::Sold => "sold",
+            Self::Transit => "transit",
             Self::State => "state",
             Self::Window => "window",
             Self::Limit => "limit",

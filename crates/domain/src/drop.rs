@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DropId, DropState, Malformed, Money, Sku, Timestamp};
+use crate::{DropId, DropState, Malformed, Money, Shard, Sku, Stripes, Timestamp};
 
 /// How a drop sells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -113,8 +113,15 @@ pub struct DropDefinition {
     /// What an answer waits for; the deployment's setting where the drop says nothing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub durability: Option<Durability>,
+    /// Where its stock lives.
+    #[serde(skip_serializing_if = "is_unstriped", default)]
+    pub stripes: Stripes,
     /// When it was defined.
     pub created_at: Timestamp,
+}
+
+const fn is_unstriped(stripes: &Stripes) -> bool {
+    !stripes.is_striped()
 }
 
 impl DropDefinition {
@@ -126,6 +133,11 @@ impl DropDefinition {
     pub const MAX_CANCELLABLE_FOR_S: u32 = 7_776_000;
     /// The most cancellations per user.
     pub const MAX_CANCELLATIONS_PER_USER: u32 = 100;
+
+    /// The units that the stripe in `shard` opens with; all of them if the drop is not striped.
+    pub fn share(&self, shard: Shard) -> u32 {
+        self.stripes.share(shard, self.stock_units)
+    }
 }
 
 /// What stays of a drop once it is purged, beside its definition: its last figures. Nothing is held any more.
@@ -141,6 +153,17 @@ pub struct Tombstone {
     pub total_units: u64,
     /// Those that stayed sold.
     pub sold_units: u64,
+    /// Those that went to other stripes.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub sent_units: u64,
+    /// Those that came from other stripes.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub received_units: u64,
+}
+
+/// Drops that are not striped say nothing of transfers.
+const fn is_none(units: &u64) -> bool {
+    *units == 0
 }
 
 #[cfg(test)]

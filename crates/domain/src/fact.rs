@@ -36,6 +36,8 @@ pub enum FactBody {
         /// The drop as it was defined.
         drop: Box<DropDefinition>,
     },
+    /// All stripes of the drop are there, and the archive says so: this one sells from here on.
+    Released,
     /// Its window began.
     Started,
     /// An operator changed its window or its limit.
@@ -54,6 +56,24 @@ pub enum FactBody {
         /// The digest of the restock's idempotency key.
         key: KeyDigest,
         /// How many units were added.
+        units: u32,
+    },
+    /// Units left this stripe for another one: they are on their way until it says that it has them.
+    Sent {
+        /// The other stripe's shard.
+        to: Shard,
+        /// Which transfer between the two stripes, in this direction: counted from 1.
+        transfer: u64,
+        /// How many units.
+        units: u32,
+    },
+    /// Units of another stripe arrived.
+    Received {
+        /// The other stripe's shard.
+        from: Shard,
+        /// Which transfer between the two, as the other's fact says.
+        transfer: u64,
+        /// How many units.
         units: u32,
     },
     /// It ended, for good.
@@ -145,11 +165,14 @@ impl FactBody {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Opened { .. } => "opened",
+            Self::Released => "released",
             Self::Started => "started",
             Self::Amended { .. } => "amended",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
             Self::Restocked { .. } => "restocked",
+            Self::Sent { .. } => "sent",
+            Self::Received { .. } => "received",
             Self::Closed { .. } => "closed",
             Self::CalledOff => "called_off",
             Self::Granted(_) => GRANTED,

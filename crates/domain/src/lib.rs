@@ -24,6 +24,7 @@ mod position;
 mod product;
 mod shard;
 mod stock;
+mod stripes;
 mod time;
 mod trace;
 
@@ -47,5 +48,6 @@ pub use position::{Epoch, InvalidLogId, LogId, Position, Version};
 pub use product::Product;
 pub use shard::{InvalidShardCount, Shard, ShardCount};
 pub use stock::Stock;
+pub use stripes::Stripes;
 pub use time::{InvalidTimestamp, Timestamp};
 pub use trace::{MAX_GROUP_TRACES, TraceContext, TraceId, Traceparent};

@@ -8,6 +8,8 @@ use crate::{Timestamp, Window};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropState {
+    /// Its stripes are being opened: it sells nothing until the archive says that all of them are there.
+    Opening,
     /// It sells within its window, as long as it has units.
     Open,
     /// An operator has stopped it for a while.
@@ -19,9 +21,13 @@ pub enum DropState {
 }
 
 impl DropState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Opening, Self::Open, Self::Paused, Self::Ended, Self::Cancelled];
+
     /// The word that Redis and the log know it by.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Opening => "opening",
             Self::Open => "open",
             Self::Paused => "paused",
             Self::Ended => "ended",
@@ -31,7 +37,7 @@ impl DropState {
 
     /// The state that a word in Redis means.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Open, Self::Paused, Self::Ended, Self::Cancelled].into_iter().find(|state| state.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 }
 
@@ -64,6 +70,7 @@ impl Phase {
             DropState::Ended => Self::Ended,
             _ if window.is_over(now) => Self::Ended,
             DropState::Paused => Self::Paused,
+            DropState::Opening => Self::Scheduled,
             DropState::Open if now < window.starts_at => Self::Scheduled,
             DropState::Open if available_units == 0 => Self::SoldOut,
             DropState::Open => Self::Live,
@@ -96,6 +103,7 @@ mod tests {
     fn a_phase_follows_from_state_window_stock_and_clock() {
         let window = Window { starts_at: Timestamp::from_ms(10), ends_at: Some(Timestamp::from_ms(20)) };
         let phase = |state, available, now| Phase::of(state, &window, available, Timestamp::from_ms(now));
+        assert_eq!(phase(DropState::Opening, 1, 10), Phase::Scheduled);
         assert_eq!(phase(DropState::Open, 1, 9), Phase::Scheduled);
         assert_eq!(phase(DropState::Open, 1, 10), Phase::Live);
         assert_eq!(phase(DropState::Open, 0, 10), Phase::SoldOut);

@@ -1,11 +1,12 @@
 //! Which shard a drop lives in.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::DropId;
+use crate::{DropId, Malformed};
 
 /// A part of the hot state whose keys share one hash tag, `{s00}`, so that one script may touch them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,6 +46,15 @@ impl Shard {
 impl fmt::Display for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s{:02}", self.0)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let number = text.strip_prefix('s').and_then(|number| number.parse().ok()).and_then(Self::new);
+        number.ok_or(Malformed { what: "shard" })
     }
 }
 
@@ -94,6 +104,15 @@ mod tests {
         let count = ShardCount::try_from(8).expect("8 is in range");
         let shard = |id: &str| count.shard_of(&id.parse().expect("valid id")).number();
         assert_eq!([shard("demo"), shard("sneaker-2026"), shard("a")], [4, 2, 2]);
+    }
+
+    #[test]
+    fn a_shard_is_read_as_it_is_written() {
+        for number in [0, 7, 42, Shard::MAX] {
+            let shard = Shard::new(number).expect("in range");
+            assert_eq!(shard.to_string().parse(), Ok(shard));
+        }
+        assert!("s4096".parse::<Shard>().is_err() && "7".parse::<Shard>().is_err());
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DropDefinition, DropState, FactBody, Window};
+use crate::{DropDefinition, DropState, FactBody, Shard, Window};
 
-/// A drop's stock at some entry of its shard's log, folded from the facts up to it.
+/// The stock of a drop, or of one of its stripes, at some entry of its shard's log, folded from the facts up to it.
 ///
 /// Units are signed: facts that contradict each other show as a stock that cannot be, not as an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,21 +27,30 @@ pub struct Stock {
     pub granted_orders: u64,
     /// Their units.
     pub granted_units: u64,
+    /// Units that went to other stripes of the drop, and so are no part of the total any more.
+    #[serde(default)]
+    pub sent_units: i64,
+    /// Units that came from other stripes.
+    #[serde(default)]
+    pub received_units: i64,
 }
 
 impl Stock {
-    /// The stock of a drop that was opened, before anything else happened to it.
-    pub const fn opened(definition: &DropDefinition) -> Self {
+    /// The stock in `shard` of a drop that was opened, before anything else happened to it.
+    pub fn opened(definition: &DropDefinition, shard: Shard) -> Self {
+        let units = i64::from(definition.share(shard));
         Self {
-            state: DropState::Open,
+            state: if definition.stripes.is_striped() { DropState::Opening } else { DropState::Open },
             window: definition.window,
             limit_per_user: definition.limit_per_user,
-            total_units: definition.stock_units as i64,
-            available_units: definition.stock_units as i64,
+            total_units: units,
+            available_units: units,
             held_units: 0,
             sold_units: 0,
             granted_orders: 0,
             granted_units: 0,
+            sent_units: 0,
+            received_units: 0,
         }
     }
 
@@ -53,6 +62,9 @@ impl Stock {
             FactBody::Opened { .. } | FactBody::Started => {}
             // A tombstone keeps the last figures; a replayed fact stands at its own place.
             FactBody::Purged(_) | FactBody::Replayed { .. } => {}
+            // A stripe that was closed or called off before stays so.
+            FactBody::Released if self.state == DropState::Opening => self.state = DropState::Open,
+            FactBody::Released => {}
             FactBody::Amended { window, limit_per_user } => {
                 self.window = *window;
                 self.limit_per_user = *limit_per_user;
@@ -61,9 +73,14 @@ impl Stock {
             FactBody::Resumed => self.state = DropState::Open,
             FactBody::Closed { .. } => self.state = DropState::Ended,
             FactBody::CalledOff => self.state = DropState::Cancelled,
-            FactBody::Restocked { units, .. } => {
-                self.total_units += i64::from(*units);
-                self.available_units += i64::from(*units);
+            FactBody::Restocked { units, .. } => self.add(i64::from(*units)),
+            FactBody::Sent { units, .. } => {
+                self.sent_units += i64::from(*units);
+                self.add(-i64::from(*units));
+            }
+            FactBody::Received { units, .. } => {
+                self.received_units += i64::from(*units);
+                self.add(i64::from(*units));
             }
             FactBody::Granted(grant) => {
                 self.granted_orders += 1;
@@ -73,6 +90,11 @@ impl Stock {
             FactBody::Cancelled(withdrawal) => self.sell(-i64::from(withdrawal.units)),
             FactBody::Compensated(compensation) => self.sell(-i64::from(compensation.grant.units)),
         }
+    }
+
+    const fn add(&mut self, units: i64) {
+        self.total_units += units;
+        self.available_units += units;
     }
 
     const fn sell(&mut self, units: i64) {
@@ -86,7 +108,7 @@ mod tests {
     use super::*;
     use crate::{
         CancelledBy, ClosedBy, Compensation, Fingerprint, Grant, KeyDigest, Mode, Money, OrderId, Position, Shard,
-        Timestamp, Withdrawal,
+        Stripes, Timestamp, Withdrawal,
     };
 
     fn definition() -> DropDefinition {
@@ -101,8 +123,13 @@ mod tests {
             cancellable_for_s: 0,
             cancellations_per_user: 3,
             durability: None,
+            stripes: Stripes::default(),
             created_at: Timestamp::from_ms(1),
         }
+    }
+
+    fn shard(number: u16) -> Shard {
+        Shard::new(number).expect("in range")
     }
 
     #[test]
@@ -117,9 +144,9 @@ mod tests {
             key: KeyDigest::default(),
             fingerprint: Fingerprint::default(),
         };
-        let order_id = OrderId::new(Shard::new(0).expect("in range"), Position::default(), 0);
+        let order_id = OrderId::new(shard(0), Position::default(), 0);
         let withdrawal = Withdrawal { order_id, user_id: user_id.clone(), units: 2, by: CancelledBy::Shopper };
-        let mut stock = Stock::opened(&definition);
+        let mut stock = Stock::opened(&definition, shard(0));
         let window = Window { starts_at: Timestamp::from_ms(6), ends_at: Some(Timestamp::from_ms(9)) };
         for body in [
             FactBody::Opened { drop: Box::new(definition.clone()) },
@@ -144,5 +171,21 @@ mod tests {
         assert_eq!(stock.state, DropState::Ended);
         stock.apply(&FactBody::CalledOff);
         assert_eq!(stock.state, DropState::Cancelled);
+    }
+
+    #[test]
+    fn units_leave_one_stripe_and_arrive_in_another() {
+        let stripes = Stripes::over(vec![shard(3), shard(1)]).expect("distinct");
+        let definition = DropDefinition { stripes, stock_units: 7, ..definition() };
+        let [mut home, mut other] = [3, 1].map(|number| Stock::opened(&definition, shard(number)));
+        assert_eq!((home.total_units, other.total_units, home.state), (4, 3, DropState::Opening));
+        home.apply(&FactBody::Released);
+        other.apply(&FactBody::Closed { by: ClosedBy::Operator });
+        other.apply(&FactBody::Released);
+        assert_eq!((home.state, other.state), (DropState::Open, DropState::Ended));
+        home.apply(&FactBody::Sent { to: shard(1), transfer: 1, units: 4 });
+        assert_eq!((home.total_units, home.available_units, home.sent_units), (0, 0, 4));
+        other.apply(&FactBody::Received { from: shard(3), transfer: 1, units: 4 });
+        assert_eq!((other.total_units, other.available_units, other.received_units), (7, 7, 4));
     }
 }

@@ -12,7 +12,7 @@ use stampede_domain::{
     CancelledBy, ClosedBy, Closing, Compensation, Currency, DeadLetter, DropDefinition, DropId, DropState, Durability,
     Entry, Epoch, Fact, FactBody, FactId, Fingerprint, Grant, GrantRecord, GroupData, GroupDrop, GroupOrder,
     IdempotencyKey, KeyDigest, LogId, MAX_GROUP_DROPS, MAX_GROUP_ORDERS, Mode, Money, OrderId, Position, Product,
-    Shard, ShardCount, Sku, Timestamp, Tombstone, UserDigest, UserId, Window, Withdrawal, picked,
+    Shard, ShardCount, Sku, Stripes, Timestamp, Tombstone, UserDigest, UserId, Window, Withdrawal, picked,
 };
 
 /// A text is refused, or is read as something that is written as it stands: each value has one spelling.
@@ -82,6 +82,12 @@ fn shards() -> impl Strategy<Value = Shard> {
     (0..=Shard::MAX).prop_map(|number| Shard::new(number).expect("in range"))
 }
 
+fn stripes() -> impl Strategy<Value = Stripes> {
+    let several = prop::collection::hash_set(shards(), 2..9);
+    let several = several.prop_map(|shards| Stripes::over(shards.into_iter().collect()).expect("distinct"));
+    prop_oneof![Just(Stripes::default()), several]
+}
+
 fn order_ids() -> impl Strategy<Value = OrderId> {
     (shards(), log_ids(), 0u16..1_024, 0u64..1 << 36)
         .prop_map(|(shard, log_id, index, nonce)| OrderId::new(shard, Position { log_id, index }, nonce))
@@ -90,8 +96,9 @@ fn order_ids() -> impl Strategy<Value = OrderId> {
 fn definitions() -> impl Strategy<Value = DropDefinition> {
     let durability = prop::option::of(prop::sample::select(Durability::ALL.to_vec()));
     let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>());
-    (drop_ids(), skus(), numbers, windows(), money(), durability, times()).prop_map(
-        |(id, sku, numbers, window, price, durability, created_at)| DropDefinition {
+    let places = (durability, stripes());
+    (drop_ids(), skus(), numbers, windows(), money(), places, times()).prop_map(
+        |(id, sku, numbers, window, price, (durability, stripes), created_at)| DropDefinition {
             id,
             sku,
             mode: Mode::Instant,
@@ -102,6 +109,7 @@ fn definitions() -> impl Strategy<Value = DropDefinition> {
             cancellable_for_s: numbers.2,
             cancellations_per_user: numbers.3,
             durability,
+            stripes,
             created_at,
         },
     )
@@ -143,13 +151,16 @@ fn fact_ids() -> impl Strategy<Value = FactId> {
 
 fn tombstones() -> impl Strategy<Value = Tombstone> {
     let state = prop::sample::select(vec![DropState::Ended, DropState::Cancelled]);
-    (state, windows(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
-        |(state, window, limit_per_user, total_units, sold_units)| Tombstone {
+    let units = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    (state, windows(), any::<u32>(), units).prop_map(
+        |(state, window, limit_per_user, (total_units, sold_units, sent_units, received_units))| Tombstone {
             state,
             window,
             limit_per_user,
             total_units,
             sold_units,
+            sent_units,
+            received_units,
         },
     )
 }
@@ -158,11 +169,18 @@ fn tombstones() -> impl Strategy<Value = Tombstone> {
 fn bodies() -> impl Strategy<Value = FactBody> {
     prop_oneof![
         definitions().prop_map(|drop| FactBody::Opened { drop: Box::new(drop) }),
+        Just(FactBody::Released),
         Just(FactBody::Started),
         (windows(), any::<u32>()).prop_map(|(window, limit_per_user)| FactBody::Amended { window, limit_per_user }),
         Just(FactBody::Paused),
         Just(FactBody::Resumed),
         (any::<[u8; 8]>(), any::<u32>()).prop_map(|(key, units)| FactBody::Restocked { key: KeyDigest(key), units }),
+        (shards(), any::<u64>(), any::<u32>()).prop_map(|(to, transfer, units)| FactBody::Sent { to, transfer, units }),
+        (shards(), any::<u64>(), any::<u32>()).prop_map(|(from, transfer, units)| FactBody::Received {
+            from,
+            transfer,
+            units
+        }),
         Just(FactBody::Closed { by: ClosedBy::Clock }),
         Just(FactBody::Closed { by: ClosedBy::Operator }),
         Just(FactBody::CalledOff),

@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
     use crate::scripts::SCRIPTS;
-    use crate::{committer, dead, log, reconcile, recovery, sale, timers};
+    use crate::{committer, dead, log, reconcile, recovery, sale, stripes, timers};
 
     type Declared = (&'static Script, BTreeSet<&'static str>);
 
@@ -124,6 +124,11 @@ mod tests {
             declared(&sale::READ_USERS),
             declared(&sale::SCAN_USERS),
             declared(&sale::WITHDRAWN),
+            declared(&stripes::CLEAR),
+            declared(&stripes::READ),
+            declared(&stripes::RECEIVE),
+            declared(&stripes::RELEASE),
+            declared(&stripes::SEND),
             declared(&timers::DUE),
         ];
         calls.extend(sale::CHANGES.iter().map(|call| declared(call)));

@@ -42,13 +42,27 @@ impl Engine {
     /// Decides an order, together with all others that wait for its shard. `wait` bounds how long a shard is waited for that
     /// is fenced or moving, a Redis that is away, and an answer that was lost.
     ///
-    /// A duplicate that arrives while the first is being decided gets the first one's answer.
+    /// A duplicate that arrives while the first is being decided gets the first one's answer. Where a stripe lacks units,
+    /// they are brought there, and the order is decided again.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`], [`EngineError::ShardMoving`] and [`EngineError::Unavailable`]: nothing happened.
     /// [`EngineError::OutcomeUnknown`]: the same request with the same key settles it, and waits again for durability.
     pub async fn place_order(&self, request: OrderRequest, wait: Duration) -> Result<Decision, EngineError> {
+        if request.drop.stripes.is_striped() {
+            return self.place_in_stripe(request, wait).await;
+        }
         let shard = self.shard_of(&request.drop.id);
+        self.ask_shard(shard, request, wait).await
+    }
+
+    /// Has a shard decide an order.
+    pub(crate) async fn ask_shard(
+        &self,
+        shard: Shard,
+        request: OrderRequest,
+        wait: Duration,
+    ) -> Result<Decision, EngineError> {
         let queue = self.queue(shard).ok_or_else(|| EngineError::Malformed(format!("no shard {shard}")))?;
         let (answer, decision) = oneshot::channel();
         let durability = self.durability(request.drop.durability);

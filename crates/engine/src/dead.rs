@@ -209,7 +209,7 @@ impl Engine {
             FactBody::Granted(grant) => grant_args(fact, grant),
             _ => [Value::from(""), Value::from(""), Value::from(0)],
         });
-        let durability = self.promised(&fact.drop_id).await?;
+        let durability = self.promised(fact.shard, &fact.drop_id).await?;
         self.shared.keeper.offers(handle, durability)?;
         let settled = self.shared.settle(handle, &REPLAY, &self.settling_keys(fact)?, &args).await?;
         if matches!(settled.code, LetterReplay::Replayed | LetterReplay::Replaying) {
@@ -234,7 +234,7 @@ impl Engine {
         let data = Fact::log_json(&fact.drop_id, &body);
         let mut args = vec![Value::from(order_id.to_string()), Value::from(data)];
         args.extend(grant_args(fact, grant));
-        let durability = self.promised(&fact.drop_id).await?;
+        let durability = self.promised(fact.shard, &fact.drop_id).await?;
         self.shared.keeper.offers(handle, durability)?;
         let mut settled = self.shared.settle(handle, &COMPENSATE, &self.settling_keys(fact)?, &args).await?;
         if matches!(settled.code, Compensating::Compensated | Compensating::Already) {

@@ -11,6 +11,7 @@ use crate::committer::{self, Pending};
 use crate::durability::Keeper;
 use crate::keys::Keys;
 use crate::redis::{self, Redis};
+use crate::stripes::Balances;
 use crate::{ConnectError, DropChanges, EngineError, EngineSettings, metrics};
 
 /// The hot state of one deployment. Cheap to clone; all clones share connections and committers.
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) settings: EngineSettings,
     pub(crate) deployment: Deployment,
     pub(crate) keeper: Keeper,
+    pub(crate) balances: Balances,
     shards: Vec<ShardHandle>,
 }
 
@@ -57,7 +59,7 @@ impl Engine {
             .collect();
         let channels: Vec<String> = shards.iter().map(|handle| handle.keys.changes.clone()).collect();
         redis.subscriber().subscribe(channels).await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
-        let shared = Arc::new(Shared { redis, settings, deployment, keeper, shards });
+        let shared = Arc::new(Shared { redis, settings, deployment, keeper, balances: Balances::default(), shards });
         let next = shared.check_owner().await?;
         let queues = shared.shards.iter().zip(next);
         let queues = queues.map(|(handle, next)| committer::spawn(Arc::clone(&shared), handle.shard, next)).collect();
@@ -74,7 +76,7 @@ impl Engine {
         &self.shared.settings
     }
 
-    /// The shard in which a drop lives.
+    /// The home of a drop: the shard in which it lives, or the first of its stripes.
     pub fn shard_of(&self, id: &DropId) -> Shard {
         self.shared.deployment.shard_of(id)
     }

@@ -21,6 +21,7 @@ mod redis;
 mod sale;
 mod scripts;
 mod settings;
+mod stripes;
 mod timers;
 mod traces;
 
@@ -40,5 +41,6 @@ pub use sale::{
 };
 pub use scripts::{SCRIPTS, Script};
 pub use settings::{EngineSettings, LogBound};
+pub use stripes::{Receiving, Sending, Transfer};
 pub use timers::{DueTimer, TimerKind};
 pub use traces::{span_context, tracer};

@@ -333,17 +333,17 @@ impl Engine {
         Ok(None)
     }
 
-    /// The newest orders of a drop that are still in the log, newest first: at most `limit` with an id below `before`.
+    /// The newest orders of a drop that are still in a shard's log, newest first: at most `limit` with an id below `before`.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence.
     pub async fn newest_logged_orders(
         &self,
+        shard: Shard,
         drop: &DropId,
         before: Option<OrderId>,
         limit: usize,
     ) -> Result<Vec<Fact>, EngineError> {
-        let shard = self.shard_of(drop);
         let mut to = before.map_or_else(|| "+".to_owned(), |id| id.position().log_id.to_string());
         let (mut found, mut read) = (Vec::new(), 0);
         while found.len() < limit && read < TAIL_LIMIT {

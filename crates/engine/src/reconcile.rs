@@ -74,13 +74,18 @@ impl Engine {
         Ok(ShardCut { epoch, number, settled, drops })
     }
 
-    /// A piece of about `count` users of a drop, from `cursor` on (0 to begin); `None` if the drop was purged, and its users
+    /// A piece of about `count` users that a drop has in a shard, from `cursor` on (0 to begin); `None` if the drop was purged, and its users
     /// with it.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, or if Redis does not have the drop.
-    pub async fn cut_users(&self, id: &DropId, cursor: u64, count: u32) -> Result<Option<UsersCut>, EngineError> {
-        let shard = self.shard_of(id);
+    pub async fn cut_users(
+        &self,
+        shard: Shard,
+        id: &DropId,
+        cursor: u64,
+        count: u32,
+    ) -> Result<Option<UsersCut>, EngineError> {
         let keys = vec![self.shared.handle(shard)?.keys.meta.clone(), Keys::drop(shard, id), Keys::users(shard, id)];
         let args = vec![Value::from(cursor.to_string()), Value::from(i64::from(count))];
         let (Reading::Read, mut fields) = self.shared.read_coded(&USERS, keys, args).await? else { return Ok(None) };

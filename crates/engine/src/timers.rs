@@ -19,6 +19,12 @@ pub enum TimerKind {
     End(DropId),
     /// A drop was called off; its orders are to be cancelled.
     Withdraw(DropId),
+    /// A striped drop was opened; it is to be released once the archive says so.
+    Release(DropId),
+    /// A stripe was changed; the others are to follow.
+    Spread(DropId),
+    /// Units are on their way from this stripe to another.
+    Transfer(DropId),
     /// A drop is over; it is to be purged once it has been kept long enough.
     Purge(DropId),
 }
@@ -35,6 +41,32 @@ pub struct DueTimer {
 }
 
 impl TimerKind {
+    /// The timer's name in Redis.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Start(id) => format!("start:{id}"),
+            Self::End(id) => format!("end:{id}"),
+            Self::Withdraw(id) => format!("withdraw:{id}"),
+            Self::Release(id) => format!("release:{id}"),
+            Self::Spread(id) => format!("spread:{id}"),
+            Self::Transfer(id) => format!("transfer:{id}"),
+            Self::Purge(id) => format!("purge:{id}"),
+        }
+    }
+
+    /// The drop that it is for.
+    pub(crate) const fn drop_id(&self) -> &DropId {
+        match self {
+            Self::Start(id)
+            | Self::End(id)
+            | Self::Withdraw(id)
+            | Self::Release(id)
+            | Self::Spread(id)
+            | Self::Transfer(id)
+            | Self::Purge(id) => id,
+        }
+    }
+
     fn parse(name: &str) -> Option<Self> {
         let (kind, id) = name.split_once(':')?;
         let id = id.parse().ok()?;
@@ -42,6 +74,9 @@ impl TimerKind {
             "start" => Some(Self::Start(id)),
             "end" => Some(Self::End(id)),
             "withdraw" => Some(Self::Withdraw(id)),
+            "release" => Some(Self::Release(id)),
+            "spread" => Some(Self::Spread(id)),
+            "transfer" => Some(Self::Transfer(id)),
             "purge" => Some(Self::Purge(id)),
             _ => None,
         }

@@ -73,7 +73,7 @@ fn a_script_logs_the_kinds_of_its_header() {
     for script in SCRIPTS {
         let source = flat(script);
         let appended = quoted(&source, "append_entry(shard, log_key, '");
-        let changed = quoted(&source, "change_drop(shard, log_key, unsettled_key, drop_key, '");
+        let changed = quoted(&source, "change_drop(shard, log_key, unsettled_key, timers_key, drop_key, '");
         let kinds: BTreeSet<&str> = appended.chain(changed).map(|(_, word)| word).collect();
         assert_eq!(kinds, script.logs.iter().copied().collect(), "{}", script.name);
         // Nothing else writes to the log.
@@ -114,14 +114,26 @@ fn bodies() -> Vec<FactBody> {
     let withdrawal = Withdrawal { order_id, user_id: user_id.clone(), units: 1, by: CancelledBy::Operator };
     let grant = Grant { sku: drop.sku.clone(), user_id, units: 1, unit_price: drop.price, key, fingerprint };
     let window = drop.window;
-    let stone = Tombstone { state: DropState::Ended, window, limit_per_user: 1, total_units: 1, sold_units: 1 };
+    let shard = Shard::new(0).expect("in range");
+    let stone = Tombstone {
+        state: DropState::Ended,
+        window,
+        limit_per_user: 1,
+        total_units: 1,
+        sold_units: 1,
+        sent_units: 0,
+        received_units: 0,
+    };
     let bodies = vec![
         FactBody::Opened { drop: Box::new(drop) },
+        FactBody::Released,
         FactBody::Started,
         FactBody::Amended { window, limit_per_user: 1 },
         FactBody::Paused,
         FactBody::Resumed,
         FactBody::Restocked { key, units: 1 },
+        FactBody::Sent { to: shard, transfer: 1, units: 1 },
+        FactBody::Received { from: shard, transfer: 1, units: 1 },
         FactBody::Closed { by: ClosedBy::Clock },
         FactBody::CalledOff,
         FactBody::Granted(grant.clone()),
@@ -135,7 +147,8 @@ fn bodies() -> Vec<FactBody> {
             FactBody::Opened { .. } | FactBody::Started | FactBody::Amended { .. } | FactBody::Paused => {}
             FactBody::Resumed | FactBody::Restocked { .. } | FactBody::Closed { .. } | FactBody::CalledOff => {}
             FactBody::Granted(_) | FactBody::Cancelled(_) | FactBody::Compensated(_) | FactBody::Purged(_) => {}
-            FactBody::Replayed { .. } => {}
+            FactBody::Replayed { .. } | FactBody::Released => {}
+            FactBody::Sent { .. } | FactBody::Received { .. } => {}
         }
     }
     bodies

@@ -2,14 +2,15 @@
 //!
 //! Windows are judged by the clock inside each script, so a late timekeeper sells nothing outside a window. It writes
 //! starts and ends down, so that a drop's version and the archive tell of them, cancels the orders of drops that were
-//! called off, and purges drops that have been over for long enough.
+//! called off, and purges drops that have been over for long enough. Of striped drops it finishes what other processes left
+//! halfway: it releases them, lets their stripes follow the home, and has units arrive that were sent.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stampede_archive::Archive;
-use stampede_domain::{ClosedBy, DropId};
+use stampede_archive::{Archive, DropStage};
+use stampede_domain::{ClosedBy, DropId, Shard};
 use stampede_engine::{DropChange, DropChangeOutcome, Engine, EngineError, PurgeOutcome, PurgeTerms, TimerKind};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +30,7 @@ pub struct Timekeeper {
     engine: Engine,
     archive: Arc<dyn Archive>,
     settings: WorkerSettings,
-    withdrawers: HashMap<DropId, Withdrawer>,
+    withdrawers: HashMap<(Shard, DropId), Withdrawer>,
 }
 
 impl Timekeeper {
@@ -55,7 +56,7 @@ impl Timekeeper {
                 }
             };
             for timer in due {
-                match self.fire(&timer.kind).await {
+                match self.fire(shard, &timer.kind).await {
                     Ok(did) => {
                         if did && matches!(timer.kind, TimerKind::Start(_) | TimerKind::End(_)) {
                             metrics::timer_late(timer.now.as_ms() - timer.due_at.as_ms());
@@ -72,36 +73,52 @@ impl Timekeeper {
         }
     }
 
-    async fn fire(&mut self, timer: &TimerKind) -> Result<bool, WithdrawError> {
+    /// Fires a timer of a shard: for a striped drop, of the stripe there.
+    async fn fire(&mut self, shard: Shard, timer: &TimerKind) -> Result<bool, WithdrawError> {
         let outcome = match timer {
-            TimerKind::Start(id) => self.engine.change_drop(id, &DropChange::Start).await?,
-            TimerKind::End(id) => self.engine.change_drop(id, &DropChange::Close(ClosedBy::Clock)).await?,
-            TimerKind::Withdraw(id) => return self.withdraw(id).await,
-            TimerKind::Purge(id) => return self.purge(id).await,
+            TimerKind::Start(id) => self.engine.change_stripe(shard, id, &DropChange::Start).await?,
+            TimerKind::End(id) => self.engine.change_stripe(shard, id, &DropChange::Close(ClosedBy::Clock)).await?,
+            TimerKind::Withdraw(id) => return self.withdraw(shard, id).await,
+            TimerKind::Release(id) => return self.release(id).await,
+            TimerKind::Spread(id) => return Ok(self.engine.spread_stripe(shard, id).await?),
+            TimerKind::Transfer(id) => return Ok(self.engine.finish_transfers(shard, id).await? > 0),
+            TimerKind::Purge(id) => return self.purge(shard, id).await,
         };
         Ok(matches!(outcome, DropChangeOutcome::Changed(_)))
     }
 
+    /// Releases a striped drop whose process died when it had opened it.
+    async fn release(&self, id: &DropId) -> Result<bool, WithdrawError> {
+        match self.archive.drop_record(id).await?.filter(|record| record.stage == DropStage::Opened) {
+            Some(record) => Ok(self.engine.release_drop(&record.definition).await?.is_some()),
+            // The opener goes on with it.
+            None => Ok(false),
+        }
+    }
+
     /// A drop that may not be purged yet is due again later.
-    async fn purge(&self, id: &DropId) -> Result<bool, WithdrawError> {
+    async fn purge(&self, shard: Shard, id: &DropId) -> Result<bool, WithdrawError> {
         let terms = PurgeTerms { keep_for: self.settings.purge_after, look_again: Some(PURGE_PAUSE) };
-        let outcome = self.engine.purge_drop(id, terms).await?;
+        let outcome = self.engine.purge_stripe(shard, id, terms).await?;
         let purged = matches!(outcome, PurgeOutcome::Purged(_));
         if purged {
             metrics::purged_drop();
-            tracing::info!(drop = %id, "purged: the archive alone knows its orders from now on");
+            tracing::info!(drop = %id, %shard, "purged: the archive alone knows its orders from now on");
         }
         Ok(purged)
     }
 
-    async fn withdraw(&mut self, id: &DropId) -> Result<bool, WithdrawError> {
+    async fn withdraw(&mut self, shard: Shard, id: &DropId) -> Result<bool, WithdrawError> {
         let (engine, archive) = (self.engine.clone(), Arc::clone(&self.archive));
-        let withdrawer =
-            self.withdrawers.entry(id.clone()).or_insert_with(|| Withdrawer::new(engine, archive, id.clone()));
+        let place = (shard, id.clone());
+        let withdrawer = self
+            .withdrawers
+            .entry(place.clone())
+            .or_insert_with(|| Withdrawer::new(engine, archive, shard, id.clone()));
         match withdrawer.step().await? {
             Withdrawn::Some(_) => Ok(true),
             Withdrawn::All => {
-                self.withdrawers.remove(id);
+                self.withdrawers.remove(&place);
                 Ok(true)
             }
         }

@@ -1,4 +1,4 @@
-//! Cancelling the orders of a drop that was called off, a few at a time.
+//! Cancelling the orders that a shard has of a drop that was called off, a few at a time.
 //!
 //! Each is an ordinary cancellation, logged like any other, and an order says `confirmed` until its own turn. A process that
 //! dies halfway is followed by another that begins at the front and finds most of the work done. It is done when the drop
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use stampede_archive::{Archive, ArchiveError};
-use stampede_domain::{CancelledBy, DropId, GrantState, Order, OrderId};
+use stampede_domain::{CancelledBy, DropId, GrantState, Order, OrderId, Shard};
 use stampede_engine::{Engine, EngineError, OrderRef};
 
 /// Users whose records one step goes through, about.
@@ -47,10 +47,11 @@ pub enum Withdrawn {
     All,
 }
 
-/// Goes through the users of one drop.
+/// Goes through the users that one drop has in one shard.
 pub struct Withdrawer {
     engine: Engine,
     archive: Arc<dyn Archive>,
+    shard: Shard,
     drop_id: DropId,
     cursor: u64,
     /// Whether this pass over the users cancelled an order.
@@ -61,8 +62,8 @@ pub struct Withdrawer {
 
 impl Withdrawer {
     /// A withdrawer at the front of the drop's users.
-    pub fn new(engine: Engine, archive: Arc<dyn Archive>, drop_id: DropId) -> Self {
-        Self { engine, archive, drop_id, cursor: 0, met: false, missing: None }
+    pub fn new(engine: Engine, archive: Arc<dyn Archive>, shard: Shard, drop_id: DropId) -> Self {
+        Self { engine, archive, shard, drop_id, cursor: 0, met: false, missing: None }
     }
 
     /// Cancels the orders of a few users.
@@ -102,9 +103,9 @@ impl Withdrawer {
     /// The next orders that stand, and where their users end: of one piece, after those of which nothing stands any more,
     /// up to a bound.
     async fn standing(&mut self) -> Result<(Vec<OrderId>, Option<u64>), WithdrawError> {
-        let (shard, mut pieces) = (self.engine.shard_of(&self.drop_id), 1);
+        let (shard, mut pieces) = (self.shard, 1);
         loop {
-            let piece = self.engine.scan_users(&self.drop_id, self.cursor, USERS_AT_ONCE).await?;
+            let piece = self.engine.scan_users(shard, &self.drop_id, self.cursor, USERS_AT_ONCE).await?;
             let standing: Vec<OrderId> = piece
                 .users
                 .iter()
@@ -122,7 +123,7 @@ impl Withdrawer {
 
     /// After a pass that cancelled nothing: the drop is done, or an order stands in the way.
     async fn finish(&self, missing: Option<OrderId>) -> Result<Withdrawn, WithdrawError> {
-        if self.engine.finish_withdrawal(&self.drop_id).await? {
+        if self.engine.finish_withdrawal(self.shard, &self.drop_id).await? {
             return Ok(Withdrawn::All);
         }
         Err(missing.map_or_else(|| WithdrawError::OrdersStand(self.drop_id.clone()), WithdrawError::FactMissing))

@@ -132,7 +132,11 @@ async fn a_sound_sale_is_clean_however_often_it_is_looked_at_while_it_runs() {
     assert!(users > 100 && facts > 100, "it was no sale: {users} users, {facts} entries");
     for drop in &drops {
         harness.assert_invariants(drop).await;
-        let stocks = harness.archive.stocks(std::slice::from_ref(&drop.id)).await.expect("readable");
+        let stocks = harness
+            .archive
+            .stocks(harness.engine.shard_of(&drop.id), std::slice::from_ref(&drop.id))
+            .await
+            .expect("readable");
         assert_eq!(stocks.len(), 1);
         let records = harness.archive.reconciliations(&drop.id, 100).await.expect("readable");
         assert!(records.len() == 20, "one of each whole look, and no more than are kept: {}", records.len());
@@ -345,7 +349,12 @@ async fn a_round_goes_on_from_the_stock_that_the_archive_keeps() {
     let harness = Harness::start().await;
     let drop = sold(&harness).await;
     assert_eq!(reconciler(&harness).step().await.verdict(), Verdict::Clean);
-    let kept = harness.archive.stocks(std::slice::from_ref(&drop.id)).await.expect("readable").remove(0);
+    let kept = harness
+        .archive
+        .stocks(harness.engine.shard_of(&drop.id), std::slice::from_ref(&drop.id))
+        .await
+        .expect("readable")
+        .remove(0);
     assert_eq!((kept.stock.sold_units, kept.stock.granted_orders), (3, 2));
     // Another process would not read what lies before it: a fact that was lost there shows only to a whole look.
     harness.archive_db().execute("DELETE FROM facts WHERE kind = 'opened'", []).expect("deleted");
@@ -354,7 +363,12 @@ async fn a_round_goes_on_from_the_stock_that_the_archive_keeps() {
     harness.persist_all().await;
     let found = drift(&reconciler(&harness).step().await);
     assert_eq!(found, [(DriftKind::Altered, 9)], "the stock is right, bob's order is not");
-    let again = harness.archive.stocks(std::slice::from_ref(&drop.id)).await.expect("readable").remove(0);
+    let again = harness
+        .archive
+        .stocks(harness.engine.shard_of(&drop.id), std::slice::from_ref(&drop.id))
+        .await
+        .expect("readable")
+        .remove(0);
     assert!(again.number > kept.number, "{again:?}");
     assert_eq!(again.stock.sold_units, 4);
     // A stock that is wrong itself is no drift: it is folded again.
@@ -363,7 +377,12 @@ async fn a_round_goes_on_from_the_stock_that_the_archive_keeps() {
     wrong.stock.sold_units = 7;
     harness.archive.put_stocks(&[wrong]).await.expect("written");
     assert_eq!(reconciler(&harness).step().await.verdict(), Verdict::Clean);
-    let mended = harness.archive.stocks(std::slice::from_ref(&drop.id)).await.expect("readable").remove(0);
+    let mended = harness
+        .archive
+        .stocks(harness.engine.shard_of(&drop.id), std::slice::from_ref(&drop.id))
+        .await
+        .expect("readable")
+        .remove(0);
     assert_eq!(mended.stock, again.stock);
 }
 
@@ -417,7 +436,7 @@ async fn of_a_purged_drop_the_totals_are_compared_and_no_users() {
     let drop = harness.open_with("demo", 10, 3, |drop| drop.cancellable_for_s = 0).await;
     harness.granted(&drop, "ann").await;
     harness.granted(&drop, "bob").await;
-    let piece = harness.engine.cut_users(&drop.id, 0, 10).await.expect("readable");
+    let piece = harness.engine.cut_users(harness.engine.shard_of(&drop.id), &drop.id, 0, 10).await.expect("readable");
     assert_eq!(piece.expect("not purged").users.len(), 2);
     harness.engine.change_drop(&drop.id, &DropChange::Close(ClosedBy::Operator)).await.expect("closed");
     harness.persist_all().await;
@@ -425,7 +444,9 @@ async fn of_a_purged_drop_the_totals_are_compared_and_no_users() {
     let purged = harness.engine.purge_drop(&drop.id, terms).await.expect("decided");
     assert!(matches!(purged, PurgeOutcome::Purged(_)), "{purged:?}");
     harness.persist_all().await;
-    assert!(harness.engine.cut_users(&drop.id, 0, 10).await.expect("readable").is_none());
+    assert!(
+        harness.engine.cut_users(harness.engine.shard_of(&drop.id), &drop.id, 0, 10).await.expect("readable").is_none()
+    );
     assert_eq!(reconciler(&harness).whole(None).await.verdict(), Verdict::Clean);
     harness.redis.cli(&["HINCRBY", "{s00}:drop:demo", "sold", "1"]);
     assert_eq!(reconciler(&harness).whole(None).await.verdict(), Verdict::Drift, "its figures still count");

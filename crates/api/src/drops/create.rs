@@ -5,7 +5,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use stampede_archive::{DefineDrop, DropRecord, DropStage, OpenError};
-use stampede_domain::{DropDefinition, DropId, Money, Sku, Timestamp};
+use stampede_domain::{DropDefinition, DropId, Money, Sku, Stripes, Timestamp};
 use stampede_engine::EngineError;
 
 use super::definition::{CreateDrop, Plan, Sells, made_id};
@@ -66,8 +66,9 @@ async fn define(state: &ApiState, plan: &Plan) -> Result<(StatusCode, DropRecord
     let (sku, price) = product(state, &plan.sells).await?;
     for _ in 0..ATTEMPTS {
         let id = plan.id.clone().or_else(|| made_id(&sku)).ok_or(Problem::Internal)?;
-        offered(state, &id, plan)?;
-        let definition = plan.define(id, sku.clone(), price, now);
+        let stripes = stripes(state, &id, plan)?;
+        offered(state, &id, &stripes, plan)?;
+        let definition = plan.define(id, sku.clone(), price, stripes, now);
         match state.archive().define_drop(&definition).await.map_err(Problem::of_write)? {
             DefineDrop::Defined => return Ok((StatusCode::CREATED, record_of(definition))),
             // An id that was made here and is taken is a chance in a trillion: make another.
@@ -80,14 +81,26 @@ async fn define(state: &ApiState, plan: &Plan) -> Result<(StatusCode, DropRecord
     Err(Problem::Unavailable("Other drops of this product were changed at the same time"))
 }
 
-/// Refuses a drop that wants more than its server can keep: none of its orders could be granted.
-fn offered(state: &ApiState, id: &DropId, plan: &Plan) -> Result<(), Problem> {
-    let Some(durability) = plan.durability else { return Ok(()) };
-    match state.engine().offers(state.engine().shard_of(id), durability) {
-        Ok(()) => Ok(()),
-        Err(EngineError::Unavailable(reason)) => Err(Problem::field("/durability", reason)),
-        Err(error) => Err(error.into()),
+/// Chooses the shards of a new drop.
+fn stripes(state: &ApiState, id: &DropId, plan: &Plan) -> Result<Stripes, Problem> {
+    let shards = state.engine().deployment().shards.get();
+    if plan.stripes > shards {
+        return Err(Problem::field("/stripes", format!("at most {shards}: this deployment has so many shards")));
     }
+    state.engine().choose_stripes(id, plan.stripes).map_err(|error| Problem::field("/stripes", error.to_string()))
+}
+
+/// Refuses a drop that wants more than its servers can keep: none of its orders could be granted.
+fn offered(state: &ApiState, id: &DropId, stripes: &Stripes, plan: &Plan) -> Result<(), Problem> {
+    let Some(durability) = plan.durability else { return Ok(()) };
+    let engine = state.engine();
+    for shard in stripes.shards(engine.shard_of(id)) {
+        engine.offers(shard, durability).map_err(|error| match error {
+            EngineError::Unavailable(reason) => Problem::field("/durability", reason),
+            error => error.into(),
+        })?;
+    }
+    Ok(())
 }
 
 fn repeated(plan: &Plan, kept: DropRecord) -> Result<(StatusCode, DropRecord), Problem> {

@@ -1,7 +1,7 @@
 //! What is asked for when a drop is created, and whether it makes sense.
 
 use serde::Deserialize;
-use stampede_domain::{DropDefinition, DropId, Durability, Mode, Money, Product, Sku, Timestamp, Window};
+use stampede_domain::{DropDefinition, DropId, Durability, Mode, Money, Product, Sku, Stripes, Timestamp, Window};
 use utoipa::ToSchema;
 
 use crate::problem::FieldError;
@@ -44,6 +44,10 @@ pub(crate) struct CreateDrop {
     /// What an answer waits for, and so what it survives; the deployment's setting if it is not said.
     #[schema(value_type = Option<DurabilityDocument>)]
     pub durability: Option<String>,
+    /// Over how many shards its stock is divided, for a drop that must outrun one Redis: at most as many as there are; 1 if it
+    /// is not said.
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 64)]
+    pub stripes: Option<u64>,
 }
 
 /// Which product a drop sells.
@@ -68,6 +72,8 @@ pub(crate) struct Plan {
     cancellations_per_user: u32,
     /// What the drop says, against the deployment's setting.
     pub durability: Option<Durability>,
+    /// Over how many shards its stock is divided.
+    pub stripes: u16,
 }
 
 const CANCELLATIONS_PER_USER: u64 = 3;
@@ -114,6 +120,7 @@ impl CreateDrop {
         let cancellable_for_s = number("/cancellable_for_s", self.cancellable_for_s.unwrap_or(0), 0, most_seconds);
         let cancellations = self.cancellations_per_user.unwrap_or(CANCELLATIONS_PER_USER);
         let cancellations_per_user = number("/cancellations_per_user", cancellations, 0, most_cancellations);
+        let stripes = number("/stripes", self.stripes.unwrap_or(1), 1, u32::from(Stripes::MAX));
         if let (Some(starts_at), Some(ends_at)) = (self.starts_at, self.ends_at)
             && ends_at <= starts_at
         {
@@ -131,6 +138,7 @@ impl CreateDrop {
             cancellable_for_s,
             cancellations_per_user,
             durability,
+            stripes: u16::try_from(stripes).unwrap_or(Stripes::MAX),
         })
     }
 }
@@ -156,8 +164,8 @@ impl Plan {
         self.ends_at.is_some_and(|ends_at| ends_at <= now)
     }
 
-    /// The drop to define.
-    pub fn define(&self, id: DropId, sku: Sku, price: Money, now: Timestamp) -> DropDefinition {
+    /// The drop to define, with its stock in these stripes.
+    pub fn define(&self, id: DropId, sku: Sku, price: Money, stripes: Stripes, now: Timestamp) -> DropDefinition {
         DropDefinition {
             id,
             sku,
@@ -169,6 +177,7 @@ impl Plan {
             cancellable_for_s: self.cancellable_for_s,
             cancellations_per_user: self.cancellations_per_user,
             durability: self.durability,
+            stripes,
             created_at: now,
         }
     }
@@ -179,7 +188,11 @@ impl Plan {
             Sells::Sku(sku) => sku,
             Sells::New(product) => &product.sku,
         };
-        let mut planned = self.define(kept.id.clone(), sku.clone(), kept.price, kept.created_at);
+        // Which shards they are depends on the moment.
+        if self.stripes != kept.stripes.count() {
+            return false;
+        }
+        let mut planned = self.define(kept.id.clone(), sku.clone(), kept.price, kept.stripes.clone(), kept.created_at);
         if self.starts_at.is_none() {
             planned.window.starts_at = kept.window.starts_at;
         }
@@ -216,7 +229,8 @@ mod tests {
         let now = Timestamp::from_ms(1_000);
         let plan = asked().check().expect("makes sense");
         let price = Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
-        let drop = plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, now);
+        let drop =
+            plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, Stripes::default(), now);
         assert_eq!((drop.limit_per_user, drop.cancellable_for_s, drop.cancellations_per_user), (1, 0, 3));
         assert_eq!((drop.window.starts_at, drop.window.ends_at, drop.durability), (now, None, None));
     }
@@ -230,9 +244,11 @@ mod tests {
             limit_per_user: Some(1_001),
             durability: Some("disk".to_owned()),
             cancellable_for_s: Some(u64::MAX),
+            stripes: Some(0),
             ..asked()
         };
-        let expected = ["/sku", "/mode", "/durability", "/stock_units", "/limit_per_user", "/cancellable_for_s"];
+        let expected =
+            ["/sku", "/mode", "/durability", "/stock_units", "/limit_per_user", "/cancellable_for_s", "/stripes"];
         assert_eq!(pointers(wrong), expected);
         let time = |s: i64| Some(Timestamp::from_ms(s));
         assert_eq!(pointers(CreateDrop { starts_at: time(5), ends_at: time(5), ..asked() }), ["/ends_at"]);
@@ -252,12 +268,18 @@ mod tests {
         let (early, late) = (Timestamp::from_ms(1_000), Timestamp::from_ms(9_000));
         let price = Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
         let plan = asked().check().expect("makes sense");
-        let kept = plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, early);
+        let kept =
+            plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, Stripes::default(), early);
         assert!(plan.is(&kept), "it starts when it was first asked for");
         let other = CreateDrop { starts_at: Some(late), ..asked() }.check().expect("makes sense");
         assert!(!other.is(&kept));
         let other = CreateDrop { stock_units: Some(99), ..asked() }.check().expect("makes sense");
         assert!(!other.is(&kept));
+        let striped = CreateDrop { stripes: Some(2), ..asked() }.check().expect("makes sense");
+        assert!(!striped.is(&kept));
+        let shards = [3, 5].map(|number| stampede_domain::Shard::new(number).expect("in range"));
+        let stripes = Stripes::over(shards.to_vec()).expect("distinct");
+        assert!(striped.is(&DropDefinition { stripes, ..kept }), "whichever shards they are in");
     }
 
     #[test]

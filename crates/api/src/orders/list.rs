@@ -114,7 +114,7 @@ async fn confirm(
 async fn unsettled_drops(state: &ApiState, only: Option<&DropId>) -> Result<Vec<(Shard, DropId)>, Problem> {
     let engine = state.engine();
     let shards: Vec<Shard> = match only {
-        Some(id) => vec![engine.shard_of(id)],
+        Some(id) => engine.stripes_of(id).await.map_err(Problem::of_read)?,
         None => engine.deployment().shards.shards().collect(),
     };
     let asked = stream::iter(shards).map(|shard| async move {
@@ -134,10 +134,10 @@ async fn orders_of_user(
     let digest = UserDigest::of(user);
     let asked = drops.iter().map(|(shard, id)| (*shard, id.clone(), digest)).collect();
     let (mut orders, mut told) = (Vec::new(), Told::new());
-    for UserGrants { grants, source, .. } in user_grants(state, asked).await? {
+    for UserGrants { shard, grants, source, .. } in user_grants(state, asked).await? {
         let Some((terms, records)) = grants else { continue };
         for record in &records {
-            let order = state.engine().order_of(user, &terms, record);
+            let order = state.engine().order_of(shard, user, &terms, record);
             told.insert(order.id, (order.status, source.clone(), terms.durability));
             orders.push(order);
         }
@@ -153,9 +153,9 @@ async fn newest_orders(
     limit: usize,
 ) -> Result<Vec<Order>, Problem> {
     let engine = state.engine();
-    let ids: Vec<DropId> = drops.iter().map(|(_, id)| id.clone()).collect();
-    let asked = stream::iter(ids)
-        .map(|id| async move { engine.newest_logged_orders(&id, before, limit).await.map_err(Problem::of_read) });
+    let asked = stream::iter(drops.to_vec()).map(|(shard, id)| async move {
+        engine.newest_logged_orders(shard, &id, before, limit).await.map_err(Problem::of_read)
+    });
     let found: Vec<_> = asked.buffered(AT_ONCE).try_collect().await?;
     Ok(found.into_iter().flatten().filter_map(|fact| fact.order()).collect())
 }
@@ -177,11 +177,12 @@ async fn settle(state: &ApiState, orders: &mut [Order], unsettled: &[(Shard, Dro
     let asked: HashSet<_> =
         open.map(|order| (order.id.shard(), order.drop_id.clone(), UserDigest::of(&order.user_id))).collect();
     let (mut told, mut buried) = (Told::new(), HashSet::new());
-    for UserGrants { drop_id, user, purged, grants, source } in user_grants(state, asked.into_iter().collect()).await? {
+    for UserGrants { drop_id, shard, user, purged, grants, source } in
+        user_grants(state, asked.into_iter().collect()).await?
+    {
         if purged {
             buried.insert(drop_id.clone());
         }
-        let shard = state.engine().shard_of(&drop_id);
         let Some((terms, records)) = grants else { continue };
         for record in &records {
             let id = record.order_id(shard, &drop_id, user);

@@ -135,6 +135,9 @@ pub(super) mod tests {
             version: Version::new(Epoch(1), 7),
             purged: false,
             durability: None,
+            stripes: Default::default(),
+            sent_units: 0,
+            received_units: 0,
             as_of: second(as_of_s),
         }
     }

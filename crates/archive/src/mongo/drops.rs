@@ -19,6 +19,9 @@ struct Stored {
     id: DropId,
     sku: Sku,
     shard: Shard,
+    /// All shards in which it has stock, if they are several.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    stripes: Vec<Shard>,
     stage: String,
     /// The window that is in force.
     window: Window,
@@ -35,6 +38,7 @@ pub(super) async fn insert(collections: &Collections, definition: &DropDefinitio
         id: definition.id.clone(),
         sku: definition.sku.clone(),
         shard,
+        stripes: definition.stripes.clone().into(),
         stage: DropStage::Defined.as_str().to_owned(),
         window: definition.window,
         window_version: 0,
@@ -115,8 +119,9 @@ pub(super) async fn of_shard(
     // No id is empty, so the empty text is below all of them.
     let after = after.map_or("", DropId::as_str);
     let past_defined = [DropStage::Opening, DropStage::Opened].map(DropStage::as_str).to_vec();
+    let number = i32::from(shard.number());
     let filter = doc! {
-        "shard": i32::from(shard.number()),
+        "$or": [{ "shard": number }, { "stripes": number }],
         "_id": { "$gt": after },
         "stage": { "$in": past_defined },
     };

@@ -211,8 +211,8 @@ impl Archive for MongoArchive {
         in_time(epochs::closings(&self.collections, shard)).await
     }
 
-    async fn stocks(&self, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError> {
-        in_time(reconciliations::stocks(&self.collections, drops)).await
+    async fn stocks(&self, shard: Shard, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError> {
+        in_time(reconciliations::stocks(&self.collections, shard, drops)).await
     }
 
     async fn put_stocks(&self, stocks: &[StockRecord]) -> Result<(), ArchiveError> {

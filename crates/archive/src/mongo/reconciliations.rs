@@ -1,7 +1,7 @@
 //! What reconciliations leave: stocks with their positions, and records.
 
 use mongodb::bson::{Bson, Document, doc, oid::ObjectId};
-use stampede_domain::{DropId, Epoch};
+use stampede_domain::{DropId, Epoch, Shard};
 
 use super::client::Collections;
 use super::documents::{Fields, collect, from_document, limit as to_limit, malformed, to_document};
@@ -15,10 +15,14 @@ const RECORD: &str = "reconciliation";
 /// How many drops one query asks for.
 const DROPS_AT_ONCE: usize = 1_000;
 
-pub(super) async fn stocks(collections: &Collections, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError> {
+pub(super) async fn stocks(
+    collections: &Collections,
+    shard: Shard,
+    drops: &[DropId],
+) -> Result<Vec<StockRecord>, ArchiveError> {
     let mut stocks = Vec::with_capacity(drops.len());
     for chunk in drops.chunks(DROPS_AT_ONCE) {
-        let ids: Vec<Bson> = chunk.iter().map(|id| Bson::from(id.as_str())).collect();
+        let ids: Vec<Bson> = chunk.iter().map(|id| Bson::from(stock_id(id, shard))).collect();
         stocks.extend(collect(collections.stocks.find(doc! { "_id": { "$in": ids } }), read_stock).await?);
     }
     Ok(stocks)
@@ -26,8 +30,10 @@ pub(super) async fn stocks(collections: &Collections, drops: &[DropId]) -> Resul
 
 pub(super) async fn put_stocks(collections: &Collections, stocks: &[StockRecord]) -> Result<(), ArchiveError> {
     for record in stocks {
-        let id = doc! { "_id": record.drop_id.as_str() };
+        let id = doc! { "_id": stock_id(&record.drop_id, record.shard) };
         let set = doc! {
+            "drop_id": record.drop_id.as_str(),
+            "shard": i32::from(record.shard.number()),
             "epoch": i64::from(record.epoch.0),
             "number": i64::try_from(record.number).map_err(|error| malformed(STOCK, &error))?,
             "stock": to_document(&record.stock, STOCK)?,
@@ -81,11 +87,17 @@ fn newest_first() -> Document {
     doc! { "drop_id": 1, "reconciled_at": -1, "_id": -1 }
 }
 
+/// Each stripe of a drop has a stock of its own. No drop's id has an `@`.
+fn stock_id(drop_id: &DropId, shard: Shard) -> String {
+    format!("{drop_id}@{shard}")
+}
+
 fn read_stock(document: Document) -> Result<StockRecord, ArchiveError> {
     let fields = Fields::of(&document, STOCK);
     let stock = document.get_document("stock").map_err(|error| fields.wrong("stock", &error))?;
     Ok(StockRecord {
-        drop_id: fields.parsed("_id")?,
+        drop_id: fields.parsed("drop_id")?,
+        shard: Shard::new(fields.number("shard")?).ok_or_else(|| malformed(STOCK, &"not a shard"))?,
         epoch: Epoch(fields.number("epoch")?),
         number: fields.number("number")?,
         stock: from_document(stock.clone(), STOCK)?,

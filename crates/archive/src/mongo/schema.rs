@@ -28,6 +28,8 @@ pub(super) async fn migrate(collections: &Collections) -> Result<(), ArchiveErro
         return Err(ArchiveError::NewerSchema { found, known: SCHEMA_VERSION });
     }
     create_indexes(collections).await?;
+    // Before version 3 a stock did not say its shard. It is folded anew, from the facts.
+    collections.stocks.delete_many(doc! { "shard": { "$exists": false } }).await?;
     // The version comes last: an archive that says it has it has all of it.
     let document = doc! { "_id": ID, "version": i64::from(SCHEMA_VERSION) };
     match collections.schema.insert_one(document).await {
@@ -67,6 +69,8 @@ async fn create_indexes(collections: &Collections) -> Result<(), ArchiveError> {
     index(drops, doc! { "sku": 1, "created_at": -1, "_id": -1 }, None).await?;
     index(drops, doc! { "sku": 1, "window.starts_at": 1, "_id": 1 }, None).await?;
     index(drops, doc! { "shard": 1, "_id": 1 }, None).await?;
+    let striped = IndexOptions::builder().sparse(true).build();
+    index(drops, doc! { "stripes": 1, "_id": 1 }, Some(striped)).await?;
     index(drops, doc! { "stage": 1, "created_at": 1, "_id": 1 }, None).await?;
     index(&collections.closings, doc! { "shard": 1, "epoch": 1 }, None).await?;
     let newest_first = doc! { "drop_id": 1, "reconciled_at": -1, "_id": -1 };

@@ -29,6 +29,12 @@ pub(super) fn insert(db: &Connection, definition: &DropDefinition, shard: Shard)
         definition.created_at.as_ms(),
         json,
     ])?;
+    if definition.stripes.is_striped() {
+        let mut insert = db.prepare_cached("INSERT INTO stripes (shard, drop_id) VALUES (?1, ?2)")?;
+        for stripe in definition.stripes.shards(shard) {
+            insert.execute(params![stripe.number(), definition.id.as_str()])?;
+        }
+    }
     Ok(())
 }
 
@@ -107,7 +113,8 @@ pub(super) fn of_shard(
     list(
         db,
         "SELECT definition, starts_at_ms, ends_at_ms, stage FROM drops
-         WHERE shard = ?1 AND id > ?2 AND stage <> 'defined' ORDER BY id LIMIT ?3",
+         WHERE (shard = ?1 OR id IN (SELECT drop_id FROM stripes WHERE stripes.shard = ?1))
+           AND id > ?2 AND stage <> 'defined' ORDER BY id LIMIT ?3",
         params![shard.number(), after, sql_limit(limit)],
     )
 }

@@ -231,9 +231,9 @@ impl Archive for SqliteArchive {
         self.connections.read(move |db| epochs::closings(db, shard)).await
     }
 
-    async fn stocks(&self, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError> {
+    async fn stocks(&self, shard: Shard, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError> {
         let drops = drops.to_vec();
-        self.connections.read(move |db| reconciliations::stocks(db, &drops)).await
+        self.connections.read(move |db| reconciliations::stocks(db, shard, &drops)).await
     }
 
     async fn put_stocks(&self, stocks: &[StockRecord]) -> Result<(), ArchiveError> {

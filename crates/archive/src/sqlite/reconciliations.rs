@@ -2,19 +2,19 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
-use stampede_domain::{DropId, Epoch};
+use stampede_domain::{DropId, Epoch, Shard};
 
 use super::columns::{Columns, sql_limit, sql_number};
 use crate::{ArchiveError, Reconciliation, StockRecord};
 
-pub(super) fn stocks(db: &Connection, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError> {
-    let mut select = db.prepare_cached("SELECT epoch, number, stock FROM stocks WHERE drop_id = ?1")?;
+pub(super) fn stocks(db: &Connection, shard: Shard, drops: &[DropId]) -> Result<Vec<StockRecord>, ArchiveError> {
+    let mut select = db.prepare_cached("SELECT epoch, number, stock FROM stocks WHERE drop_id = ?1 AND shard = ?2")?;
     let mut stocks = Vec::with_capacity(drops.len());
     for drop_id in drops {
-        let found = select.query_row([drop_id.as_str()], |row| {
+        let found = select.query_row(params![drop_id.as_str(), shard.number()], |row| {
             let mut columns = Columns::of(row);
             let (epoch, number) = (Epoch(columns.value()?), columns.number()?);
-            Ok(StockRecord { drop_id: drop_id.clone(), epoch, number, stock: columns.json()? })
+            Ok(StockRecord { drop_id: drop_id.clone(), shard, epoch, number, stock: columns.json()? })
         });
         stocks.extend(found.optional()?);
     }
@@ -22,11 +22,13 @@ pub(super) fn stocks(db: &Connection, drops: &[DropId]) -> Result<Vec<StockRecor
 }
 
 pub(super) fn put_stocks(db: &Connection, stocks: &[StockRecord]) -> Result<(), ArchiveError> {
-    let mut put =
-        db.prepare_cached("INSERT OR REPLACE INTO stocks (drop_id, epoch, number, stock) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut put = db.prepare_cached(
+        "INSERT OR REPLACE INTO stocks (drop_id, shard, epoch, number, stock) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
     for record in stocks {
         let json = to_json(&record.stock, "stock")?;
-        put.execute(params![record.drop_id.as_str(), record.epoch.0, sql_number(record.number)?, json])?;
+        let (id, shard, number) = (record.drop_id.as_str(), record.shard.number(), sql_number(record.number)?);
+        put.execute(params![id, shard, record.epoch.0, number, json])?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use crate::{ArchiveError, SCHEMA_VERSION, SchemaStatus};
 
 /// The steps from each version of the schema to the next; the first one starts from an empty file. Steps are never
 /// changed once they were released.
-const STEPS: [&str; SCHEMA_VERSION as usize] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; SCHEMA_VERSION as usize] =
+    [include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The file says its version in `user_version`, which is 0 in an empty one and is part of transactions.
 pub(super) fn status(db: &Connection) -> Result<SchemaStatus, ArchiveError> {

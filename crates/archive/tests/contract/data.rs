@@ -51,6 +51,7 @@ pub fn drop_of(sku: &str, drop_id: &str, window: Window) -> DropDefinition {
         cancellable_for_s: 600,
         cancellations_per_user: 3,
         durability: None,
+        stripes: Default::default(),
         created_at: at(0),
     }
 }

@@ -1,7 +1,7 @@
 //! Drops: their records, stages and lists.
 
 use stampede_archive::{Archive, DefineDrop, DropCursor, DropRecord, DropStage};
-use stampede_domain::{DropDefinition, DropId, Durability, ShardCount};
+use stampede_domain::{DropDefinition, DropId, Durability, Shard, ShardCount, Stripes};
 
 use crate::data::{at, drop_of, id, product, window};
 use crate::subject::deployment;
@@ -126,6 +126,34 @@ pub async fn drops_of_a_shard_are_those_past_defined_in_order_of_id(archive: &dy
         listed.extend(page);
     }
     assert_eq!(ids(&listed), of_shard[1..].iter().map(|drop_id| drop_id.as_str()).collect::<Vec<_>>());
+}
+
+pub async fn a_striped_drop_is_found_in_each_of_its_shards(archive: &dyn Archive) {
+    archive.create_product(&product("AIR-1", 0)).await.expect("created");
+    let count: ShardCount = deployment("first").shards;
+    let (whole, striped): (DropId, DropId) = (id("whole"), id("striped"));
+    let home = count.shard_of(&striped);
+    let others: Vec<Shard> = count.shards().filter(|shard| *shard != home).collect();
+    let stripes = Stripes::over(vec![home, others[0], others[3]]).expect("distinct");
+    let definition = DropDefinition { stripes, ..drop_of("AIR-1", "striped", window(0, Some(10))) };
+    define(archive, &definition).await;
+    define(archive, &drop_of("AIR-1", "whole", window(10, Some(20)))).await;
+    for drop_id in [&whole, &striped] {
+        archive.move_drop(drop_id, DropStage::Defined, DropStage::Opening).await.expect("answered");
+    }
+    for shard in count.shards() {
+        let found = archive.drops_of_shard(shard, None, 10).await.expect("read");
+        let mut expected: Vec<&str> = Vec::new();
+        if [home, others[0], others[3]].contains(&shard) {
+            expected.push("striped");
+        }
+        if count.shard_of(&whole) == shard {
+            expected.push("whole");
+        }
+        assert_eq!(ids(&found), expected, "{shard}");
+    }
+    let record = archive.drop_record(&striped).await.expect("read").expect("there");
+    assert_eq!(record.definition, definition);
 }
 
 pub async fn unopened_drops_are_found_oldest_first(archive: &dyn Archive) {

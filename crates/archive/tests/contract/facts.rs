@@ -109,7 +109,12 @@ pub async fn every_kind_of_fact_comes_back_as_it_went_in(archive: &dyn Archive) 
             limit_per_user: 1_000,
             total_units: 1_000_000_000_000,
             sold_units: 1,
+            sent_units: 5,
+            received_units: 0,
         }),
+        FactBody::Released,
+        FactBody::Sent { to: shard(4), transfer: 3, units: 7 },
+        FactBody::Received { from: shard(4), transfer: 1, units: 1_000_000_000 },
     ];
     let mut facts = vec![granted];
     facts.extend((2..).zip(bodies).map(|(number, body)| fact(Place(3, 2, number, 0), body)));

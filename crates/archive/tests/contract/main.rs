@@ -55,6 +55,7 @@ contract! {
         drops_are_listed_newest_first_with_ties_by_id,
         drops_around_now_are_the_last_started_and_the_next,
         drops_of_a_shard_are_those_past_defined_in_order_of_id,
+        a_striped_drop_is_found_in_each_of_its_shards,
         unopened_drops_are_found_oldest_first;
     windows:
         a_drop_that_overlaps_another_of_its_sku_is_refused,

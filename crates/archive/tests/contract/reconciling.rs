@@ -45,22 +45,25 @@ pub async fn facts_are_counted_by_epoch_and_number(archive: &dyn Archive) {
 
 fn stock(drop_id: &str, number: u64, sold: i64) -> StockRecord {
     let window = Window { ends_at: Some(at(99)), ..window(5, None) };
-    let mut stock = Stock::opened(&drop_of("AIR-1", drop_id, window));
+    let mut stock = Stock::opened(&drop_of("AIR-1", drop_id, window), shard(2));
     stock.sold_units = sold;
     stock.granted_units = 1 << 40;
-    StockRecord { drop_id: id(drop_id), epoch: Epoch(3), number, stock }
+    StockRecord { drop_id: id(drop_id), shard: shard(2), epoch: Epoch(3), number, stock }
 }
 
 pub async fn a_stock_takes_the_place_of_the_one_before(archive: &dyn Archive) {
     let ids: Vec<DropId> = ["one", "two", "three"].map(id).to_vec();
-    assert_eq!(archive.stocks(&ids).await.expect("read"), []);
+    assert_eq!(archive.stocks(shard(2), &ids).await.expect("read"), []);
     archive.put_stocks(&[stock("one", 7, -5), stock("two", 7, 0)]).await.expect("written");
     archive.put_stocks(&[stock("two", 4_294_967_299, 1)]).await.expect("written");
-    let mut found = archive.stocks(&ids).await.expect("read");
+    let other = StockRecord { shard: shard(5), ..stock("two", 3, 9) };
+    archive.put_stocks(std::slice::from_ref(&other)).await.expect("written");
+    assert_eq!(archive.stocks(shard(5), &ids).await.expect("read"), [other], "each stripe has its own");
+    let mut found = archive.stocks(shard(2), &ids).await.expect("read");
     found.sort_by(|a, b| a.drop_id.cmp(&b.drop_id));
     assert_eq!(found, [stock("one", 7, -5), stock("two", 4_294_967_299, 1)]);
     archive.put_stocks(&[]).await.expect("nothing to write");
-    assert_eq!(archive.stocks(&[]).await.expect("read"), []);
+    assert_eq!(archive.stocks(shard(2), &[]).await.expect("read"), []);
 }
 
 fn reconciliation(drop_id: &str, number: u64) -> Reconciliation {
@@ -68,6 +71,7 @@ fn reconciliation(drop_id: &str, number: u64) -> Reconciliation {
     let figures = StockFigures { total: 9, available: -2, held: 1, sold: 10 };
     Reconciliation {
         drop_id: id(drop_id),
+        stripe: None,
         // Some at the same moment.
         reconciled_at: at((number / 3).cast_signed()),
         epoch: Epoch(2),

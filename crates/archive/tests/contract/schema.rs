@@ -49,7 +49,7 @@ pub async fn an_archive_of_the_first_version_is_moved_on(subject: Subject) {
     assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Current);
     let letter = DeadLetter::new(grant(Place(1, 1, 5, 1), "bob"), "no room");
     assert_eq!(archive.note_dead_letters(&[letter]).await.expect("noted"), []);
-    assert_eq!(archive.stocks(&[id("demo")]).await.expect("the new tables are there"), []);
+    assert_eq!(archive.stocks(shard(1), &[id("demo")]).await.expect("the new tables are there"), []);
     let order = archive.order(order_id(&granted)).await.expect("read").expect("still there");
     assert_eq!(Some(order.order), granted.order());
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use parking_lot::Mutex;
-use stampede_domain::{DropId, Durability, Shard};
+use stampede_domain::{DropId, Durability, Shard, Stripes};
 
 use super::{Keeper, Source};
 use crate::engine::Engine;
@@ -14,14 +14,24 @@ const MAX_DROPS: usize = 100_000;
 
 /// The drops whose promise was read.
 #[derive(Default)]
-pub(crate) struct Promises(Mutex<HashMap<DropId, Option<Durability>>>);
+pub(crate) struct Promises(Mutex<HashMap<DropId, Promise>>);
+
+/// What never changes of a drop, and is needed again and again.
+struct Promise {
+    durability: Option<Durability>,
+    stripes: Stripes,
+}
 
 impl Promises {
     fn of(&self, id: &DropId) -> Option<Option<Durability>> {
-        self.0.lock().get(id).copied()
+        self.0.lock().get(id).map(|promise| promise.durability)
     }
 
-    fn note(&self, id: &DropId, promise: Option<Durability>) {
+    fn stripes_of(&self, id: &DropId) -> Option<Stripes> {
+        self.0.lock().get(id).map(|promise| promise.stripes.clone())
+    }
+
+    fn note(&self, id: &DropId, promise: impl FnOnce() -> Promise) {
         let mut known = self.0.lock();
         if known.contains_key(id) {
             return;
@@ -29,7 +39,7 @@ impl Promises {
         if known.len() >= MAX_DROPS {
             known.clear();
         }
-        known.insert(id.clone(), promise);
+        known.insert(id.clone(), promise());
     }
 }
 
@@ -37,7 +47,8 @@ impl Keeper {
     /// Remembers what these drops promise.
     pub(crate) fn heard<'a>(&self, drops: impl IntoIterator<Item = &'a LiveDrop>) {
         for drop in drops {
-            self.promises.note(&drop.id, drop.durability);
+            let promise = || Promise { durability: drop.durability, stripes: drop.stripes.clone() };
+            self.promises.note(&drop.id, promise);
         }
     }
 }
@@ -77,9 +88,23 @@ impl Engine {
         Ok(())
     }
 
-    /// What an answer about this drop waits for.
-    pub(crate) async fn promised(&self, id: &DropId) -> Result<Durability, EngineError> {
-        let promised = self.promised_by(self.shard_of(id), &BTreeSet::from([id])).await?;
+    /// The shards in which a drop's stock lives, its home first. One that Redis does not have lives in its home.
+    ///
+    /// # Errors
+    /// [`EngineError::ShardRecovering`] behind the fence; [`EngineError::Unavailable`] if Redis does not answer.
+    pub async fn stripes_of(&self, id: &DropId) -> Result<Vec<Shard>, EngineError> {
+        let home = self.shard_of(id);
+        if let Some(stripes) = self.shared.keeper.promises.stripes_of(id) {
+            return Ok(stripes.shards(home));
+        }
+        let reading = self.read_stripes(home, std::slice::from_ref(id)).await?;
+        let stripes = reading.drops.into_iter().next().flatten().map(|live| live.stripes).unwrap_or_default();
+        Ok(stripes.shards(home))
+    }
+
+    /// What an answer about what a shard has of this drop waits for.
+    pub(crate) async fn promised(&self, shard: Shard, id: &DropId) -> Result<Durability, EngineError> {
+        let promised = self.promised_by(shard, &BTreeSet::from([id])).await?;
         Ok(promised.first().copied().unwrap_or(self.settings().durability))
     }
 
@@ -95,7 +120,7 @@ impl Engine {
             }
         }
         if !unknown.is_empty() {
-            let reading = self.read_drops(shard, &unknown).await.map_err(|error| match error {
+            let reading = self.read_stripes(shard, &unknown).await.map_err(|error| match error {
                 // Nothing was asked for yet.
                 EngineError::OutcomeUnknown => EngineError::Unavailable("Redis does not answer".to_owned()),
                 other => other,

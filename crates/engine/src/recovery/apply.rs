@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use fred::types::Value;
 use stampede_domain::{
-    DropDefinition, DropId, DropState, Fact, FactBody, GrantRecord, GrantState, LogId, OrderId, UserDigest, UserId,
-    Version,
+    DropDefinition, DropId, DropState, Fact, FactBody, GrantRecord, GrantState, LogId, OrderId, Shard, UserDigest,
+    UserId, Version,
 };
 
 use super::{RecoveryGuard, drop_keys, number_arg};
@@ -61,7 +61,7 @@ impl Engine {
     ) -> Result<(u64, LogId), EngineError> {
         let mut changes = Changes::default();
         for definition in &chunk.create {
-            changes.push("create", &definition.id, terms_args(definition));
+            changes.push("create", &definition.id, terms_args(definition, guard.shard));
         }
         let mut versions: HashMap<&DropId, Version> = HashMap::new();
         let purges = chunk.purges;
@@ -116,7 +116,14 @@ impl Changes {
     fn add(&mut self, fact: &Fact) {
         let id = &fact.drop_id;
         match &fact.body {
-            FactBody::Opened { drop } => self.push("create", id, terms_args(drop)),
+            FactBody::Opened { drop } => self.push("create", id, terms_args(drop, fact.shard)),
+            FactBody::Released => self.push("released", id, []),
+            FactBody::Sent { to, transfer, units } => {
+                self.push("send", id, transfer_args(*to, *transfer, *units, fact))
+            }
+            FactBody::Received { from, transfer, units } => {
+                self.push("receive", id, transfer_args(*from, *transfer, *units, fact));
+            }
             FactBody::Started => self.push("started", id, []),
             FactBody::Amended { window, limit_per_user } => {
                 let limit = Value::from(i64::from(*limit_per_user));
@@ -175,6 +182,11 @@ impl Changes {
         ];
         self.push("withdraw", id, args);
     }
+}
+
+fn transfer_args(other: Shard, transfer: u64, units: u32, fact: &Fact) -> [Value; 4] {
+    let other = Value::from(other.to_string());
+    [other, number_arg(transfer), Value::from(i64::from(units)), number_arg(fact.number)]
 }
 
 fn user_arg(user: &UserId) -> Value {

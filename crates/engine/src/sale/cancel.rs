@@ -60,7 +60,7 @@ impl Engine {
             Value::from(if by == CancelledBy::Shopper { "shopper" } else { "other" }),
             Value::from(Fact::log_json(&order.drop_id, &body)),
         ];
-        let durability = self.promised(&order.drop_id).await?;
+        let durability = self.promised(shard, &order.drop_id).await?;
         self.shared.keeper.offers(handle, durability)?;
         let mut settled = self.shared.settle(handle, &CANCEL, &keys, &args).await?;
         if matches!(settled.code, Cancelling::Cancelled | Cancelling::Already) {

@@ -1,7 +1,7 @@
 //! Changes that operators and the clock make to a drop.
 
 use fred::types::Value;
-use stampede_domain::{ClosedBy, DropDefinition, DropId, Durability, Fact, FactBody, Timestamp, Window};
+use stampede_domain::{ClosedBy, DropDefinition, DropId, Durability, Fact, FactBody, Shard, Timestamp, Window};
 
 use super::open::time_arg;
 use super::{DropChange, DropChangeOutcome, LiveDrop};
@@ -55,22 +55,50 @@ impl Engine {
     /// Makes a change. Repeated, it says [`DropChangeOutcome::Unchanged`]. An operator's waits for the drop's durability; what
     /// the clock does is done again if it is lost, and waits for nothing.
     ///
+    /// Of a striped drop the home decides, and the other stripes follow it; if this process dies in between, a worker lets
+    /// them follow. Units are added to the home.
+    ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, and for a drop that Redis does not have;
     /// [`EngineError::OutcomeUnknown`] if it may have happened.
     pub async fn change_drop(&self, id: &DropId, change: &DropChange) -> Result<DropChangeOutcome, EngineError> {
+        let stripes = self.stripes_of(id).await?;
+        let [home, _, ..] = stripes[..] else { return self.change_stripe(self.shard_of(id), id, change).await };
+        let mut outcome = self.change_stripe(home, id, change).await?;
+        if let DropChangeOutcome::Changed(live) | DropChangeOutcome::Unchanged(live) = &mut outcome {
+            let followed = self.align_stripes(id).await?;
+            let reading = self.read_drops(home, std::slice::from_ref(id)).await?;
+            *live = reading.drops.into_iter().next().flatten().ok_or(EngineError::ShardRecovering)?;
+            if followed && let DropChangeOutcome::Unchanged(live) = outcome {
+                return Ok(DropChangeOutcome::Changed(live));
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Makes a change to what one shard has of a drop: as [`Self::change_drop`], for a striped drop to one of its stripes.
+    ///
+    /// # Errors
+    /// As [`Self::change_drop`].
+    pub async fn change_stripe(
+        &self,
+        shard: Shard,
+        id: &DropId,
+        change: &DropChange,
+    ) -> Result<DropChangeOutcome, EngineError> {
+        let place = (shard, id);
         match change {
-            DropChange::Start => self.call_change(id, &START, &FactBody::Started, &[]).await,
-            DropChange::Pause => self.call_change(id, &PAUSE, &FactBody::Paused, &[]).await,
-            DropChange::Resume => self.call_change(id, &RESUME, &FactBody::Resumed, &[]).await,
-            DropChange::CallOff => self.call_change(id, &CALL_OFF, &FactBody::CalledOff, &[]).await,
+            DropChange::Start => self.call_change(place, &START, &FactBody::Started, &[]).await,
+            DropChange::Pause => self.call_change(place, &PAUSE, &FactBody::Paused, &[]).await,
+            DropChange::Resume => self.call_change(place, &RESUME, &FactBody::Resumed, &[]).await,
+            DropChange::CallOff => self.call_change(place, &CALL_OFF, &FactBody::CalledOff, &[]).await,
             DropChange::Close(by) => {
                 let word = match by {
                     ClosedBy::Clock => "clock",
                     ClosedBy::Operator => "operator",
                 };
                 let body = FactBody::Closed { by: *by };
-                self.call_change(id, &CLOSE, &body, &[Value::from(word)]).await
+                self.call_change(place, &CLOSE, &body, &[Value::from(word)]).await
             }
             DropChange::Restock { key, units } => {
                 let args = [
@@ -80,10 +108,10 @@ impl Engine {
                     Value::from(MAX_RESTOCKS),
                 ];
                 let body = FactBody::Restocked { key: *key, units: *units };
-                self.call_change(id, &RESTOCK, &body, &args).await
+                self.call_change(place, &RESTOCK, &body, &args).await
             }
             DropChange::Amend { starts_at, ends_at, limit_per_user } => {
-                self.amend(id, *starts_at, *ends_at, *limit_per_user).await
+                self.amend(place, *starts_at, *ends_at, *limit_per_user).await
             }
         }
     }
@@ -91,13 +119,13 @@ impl Engine {
     /// Fills in what the request leaves out from what the drop is now; if the drop was changed in between, again.
     async fn amend(
         &self,
-        id: &DropId,
+        place: (Shard, &DropId),
         starts_at: Option<Timestamp>,
         ends_at: Option<Option<Timestamp>>,
         limit_per_user: Option<u32>,
     ) -> Result<DropChangeOutcome, EngineError> {
         for _ in 0..AMEND_TRIES {
-            let reading = self.read_drops(self.shard_of(id), std::slice::from_ref(id)).await?;
+            let reading = self.read_stripes(place.0, std::slice::from_ref(place.1)).await?;
             let Some(drop) = reading.drops.into_iter().next().flatten() else {
                 return Err(EngineError::ShardRecovering);
             };
@@ -113,7 +141,7 @@ impl Engine {
                 Value::from(seen(&drop)),
             ];
             let body = FactBody::Amended { window, limit_per_user: limit };
-            if let Some(outcome) = self.try_change(id, &AMEND, &body, &args).await? {
+            if let Some(outcome) = self.try_change(place, &AMEND, &body, &args).await? {
                 return Ok(outcome);
             }
         }
@@ -122,24 +150,24 @@ impl Engine {
 
     async fn call_change(
         &self,
-        id: &DropId,
+        place: (Shard, &DropId),
         call: &'static Call<Changing>,
         body: &FactBody,
         args: &[Value],
     ) -> Result<DropChangeOutcome, EngineError> {
-        let outcome = self.try_change(id, call, body, args).await?;
+        let outcome = self.try_change(place, call, body, args).await?;
         outcome.ok_or_else(|| EngineError::Malformed(format!("{}: stale", call.script.name)))
     }
 
     /// Calls a script that changes a drop; `None` if the drop was changed since the arguments were made.
     async fn try_change(
         &self,
-        id: &DropId,
+        place: (Shard, &DropId),
         call: &'static Call<Changing>,
         body: &FactBody,
         args: &[Value],
     ) -> Result<Option<DropChangeOutcome>, EngineError> {
-        let shard = self.shard_of(id);
+        let (shard, id) = place;
         let handle = self.shared.handle(shard)?;
         let k = &handle.keys;
         let keys = [k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), Keys::drop(shard, id)];
@@ -147,7 +175,7 @@ impl Engine {
         all.extend_from_slice(args);
         let durability = match body {
             FactBody::Started | FactBody::Closed { by: ClosedBy::Clock } => Durability::Memory,
-            _ => self.promised(id).await?,
+            _ => self.promised(shard, id).await?,
         };
         self.shared.keeper.offers(handle, durability)?;
         let settled = self.shared.settle(handle, call, &keys, &all).await?;

@@ -189,6 +189,8 @@ impl Results<'_> {
             b'x' => return Ok(Err(EngineError::ShardRecovering)),
             b'u' => return self.purged(call, state, window).map(Ok),
             b'k' => Refusal::KeyReused,
+            // Its other stripes may not be there yet: it waits.
+            b'p' if state == Some(DropState::Opening) => return Ok(Err(EngineError::ShardRecovering)),
             b'p' => Refusal::NotActive { phase: self.phase(state, window)?, window: *window },
             b'c' => Refusal::PriceChanged {
                 unit_price: request.drop.unit_price,
@@ -266,7 +268,7 @@ mod tests {
         let drop = |n: usize| {
             let unit_price = stampede_domain::Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
             let (id, sku) = (format!("demo-{n}").parse().expect("valid"), "sku".parse().expect("valid"));
-            Arc::new(DropTerms { id, sku, unit_price, durability: None })
+            Arc::new(DropTerms { id, sku, unit_price, durability: None, stripes: Default::default() })
         };
         let mut drops = Vec::new();
         for n in 0..MAX_GROUP_DROPS {

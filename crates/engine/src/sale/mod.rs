@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use stampede_domain::{
     ClosedBy, DropId, DropState, Durability, Fingerprint, GrantRecord, IdempotencyKey, KeyDigest, Money, Order,
-    OrderId, Phase, Sku, Timestamp, TraceContext, UserDigest, UserId, Version, Window,
+    OrderId, Phase, Shard, Sku, Stripes, Timestamp, TraceContext, UserDigest, UserId, Version, Window,
 };
 
 #[cfg(test)]
@@ -47,6 +47,8 @@ pub struct DropTerms {
     pub unit_price: Money,
     /// What an answer waits for; the deployment's setting where the drop says nothing.
     pub durability: Option<Durability>,
+    /// Where its stock lives.
+    pub stripes: Stripes,
 }
 
 /// A request for units.
@@ -133,7 +135,7 @@ pub enum Refusal {
     ArchiveBehind,
 }
 
-/// A drop as it stands in Redis.
+/// A drop as it stands in Redis: the whole of it, or one of its stripes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveDrop {
     /// The drop.
@@ -166,6 +168,13 @@ pub struct LiveDrop {
     pub purged: bool,
     /// What an answer waits for; the deployment's setting where the drop says nothing.
     pub durability: Option<Durability>,
+    /// Where its stock lives.
+    pub stripes: Stripes,
+    /// Units that went to other stripes. Of a whole drop, what they are more than those that arrived is on its way, and
+    /// counts among the available ones.
+    pub sent_units: u64,
+    /// Units that came from other stripes.
+    pub received_units: u64,
     /// The shard's clock when this was read, or when the change took place.
     pub as_of: Timestamp,
 }
@@ -188,7 +197,29 @@ impl LiveDrop {
             sku: self.sku.clone(),
             unit_price: self.unit_price,
             durability: self.durability,
+            stripes: self.stripes.clone(),
         }
+    }
+
+    /// Takes in another stripe of the same drop. The state, window and limit of the home are those of the drop; its units are
+    /// what the stripes have and what is on its way between them, whenever each was read, as a stripe's own figures say what
+    /// it sent and received.
+    pub(crate) fn join(&mut self, stripe: &Self) {
+        self.total_units += stripe.total_units;
+        self.available_units += stripe.available_units;
+        self.held_units += stripe.held_units;
+        self.sold_units += stripe.sold_units;
+        self.sent_units += stripe.sent_units;
+        self.received_units += stripe.received_units;
+        // Rises with each change of each stripe, as theirs do.
+        self.version = Version(self.version.0.saturating_add(stripe.version.0));
+        self.purged |= stripe.purged;
+    }
+
+    /// Ends the joining of stripes.
+    pub(crate) fn count_in_transit(&mut self) {
+        self.total_units = (self.total_units + self.sent_units).saturating_sub(self.received_units);
+        self.available_units = (self.available_units + self.sent_units).saturating_sub(self.received_units);
     }
 }
 
@@ -297,6 +328,8 @@ pub enum Cancellation {
 pub struct UserGrants {
     /// The drop.
     pub drop_id: DropId,
+    /// The shard of these grants.
+    pub shard: Shard,
     /// The user.
     pub user: UserDigest,
     /// Whether the drop was purged: then there are no grants here, and the archive has all of them.
@@ -309,7 +342,7 @@ pub struct UserGrants {
 
 /// An order of this user, made from its record in Redis.
 pub(crate) fn order_from_record(
-    shard: stampede_domain::Shard,
+    shard: Shard,
     terms: &DropTerms,
     user: UserDigest,
     user_id: &UserId,

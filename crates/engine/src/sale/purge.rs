@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fred::types::Value;
-use stampede_domain::{DropId, Fact, FactBody, Timestamp, Tombstone};
+use stampede_domain::{DropId, Fact, FactBody, Shard, Timestamp, Tombstone};
 
 use super::LiveDrop;
 use super::open::time_arg;
@@ -76,16 +76,39 @@ pub struct PurgeTerms {
 
 impl Engine {
     /// Purges a drop that is over, archived and no longer cancellable by its shoppers. Repeated, it says
-    /// [`PurgeOutcome::AlreadyPurged`]. Both wait for the drop's durability.
+    /// [`PurgeOutcome::AlreadyPurged`]. Both wait for the drop's durability. Of a striped drop all stripes are purged, up to
+    /// the first that may not be yet.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, and for a drop that Redis does not have;
     /// [`EngineError::OutcomeUnknown`] if it may have happened.
     pub async fn purge_drop(&self, id: &DropId, terms: PurgeTerms) -> Result<PurgeOutcome, EngineError> {
+        let mut purged = None;
+        for shard in self.stripes_of(id).await? {
+            match self.purge_stripe(shard, id, terms).await? {
+                PurgeOutcome::Refused(refusal) => return Ok(PurgeOutcome::Refused(refusal)),
+                // Purged now, if one of them is.
+                PurgeOutcome::AlreadyPurged(_) if purged.is_some() => {}
+                outcome => purged = Some(outcome),
+            }
+        }
+        purged.ok_or(EngineError::ShardRecovering)
+    }
+
+    /// Purges what one shard has of a drop: as [`Self::purge_drop`], for a striped drop one of its stripes.
+    ///
+    /// # Errors
+    /// As [`Self::purge_drop`].
+    pub async fn purge_stripe(
+        &self,
+        shard: Shard,
+        id: &DropId,
+        terms: PurgeTerms,
+    ) -> Result<PurgeOutcome, EngineError> {
         for _ in 0..PURGE_TRIES {
-            let reading = self.read_drops(self.shard_of(id), std::slice::from_ref(id)).await?;
+            let reading = self.read_stripes(shard, std::slice::from_ref(id)).await?;
             let drop = reading.drops.into_iter().next().flatten().ok_or(EngineError::ShardRecovering)?;
-            if let Some(outcome) = self.try_purge(&drop, terms).await? {
+            if let Some(outcome) = self.try_purge(shard, &drop, terms).await? {
                 return Ok(outcome);
             }
         }
@@ -93,8 +116,13 @@ impl Engine {
     }
 
     /// Calls the script for a drop as it was seen; `None` if it was changed since.
-    async fn try_purge(&self, drop: &LiveDrop, terms: PurgeTerms) -> Result<Option<PurgeOutcome>, EngineError> {
-        let (id, shard) = (&drop.id, self.shard_of(&drop.id));
+    async fn try_purge(
+        &self,
+        shard: Shard,
+        drop: &LiveDrop,
+        terms: PurgeTerms,
+    ) -> Result<Option<PurgeOutcome>, EngineError> {
+        let id = &drop.id;
         let handle = self.shared.handle(shard)?;
         let k = &handle.keys;
         let own = [Keys::drop(shard, id), Keys::users(shard, id)];
@@ -106,6 +134,8 @@ impl Engine {
             limit_per_user: drop.limit_per_user,
             total_units: drop.total_units,
             sold_units: drop.sold_units,
+            sent_units: drop.sent_units,
+            received_units: drop.received_units,
         };
         let args = [
             Value::from(Fact::log_json(id, &FactBody::Purged(stone))),
@@ -138,23 +168,28 @@ impl Engine {
 fn seen(stone: &Tombstone) -> String {
     let ends_ms = stone.window.ends_at.map(|end| end.as_ms().to_string()).unwrap_or_default();
     format!(
-        "{}/{}/{ends_ms}/{}/{}/{}",
+        "{}/{}/{ends_ms}/{}/{}/{}/{}/{}",
         stone.state.as_str(),
         stone.window.starts_at.as_ms(),
         stone.limit_per_user,
         stone.total_units,
-        stone.sold_units
+        stone.sold_units,
+        stone.sent_units,
+        stone.received_units
     )
 }
 
 /// The words of `lua/lib/bury_drop.lua`, in its order.
-pub(crate) fn figures_args(stone: &Tombstone) -> [Value; 6] {
+pub(crate) fn figures_args(stone: &Tombstone) -> [Value; 8] {
+    let units = |units: u64| Value::from(i64::try_from(units).unwrap_or(i64::MAX));
     [
         Value::from(stone.state.as_str()),
         Value::from(stone.window.starts_at.as_ms()),
         time_arg(stone.window.ends_at),
         Value::from(i64::from(stone.limit_per_user)),
-        Value::from(i64::try_from(stone.total_units).unwrap_or(i64::MAX)),
-        Value::from(i64::try_from(stone.sold_units).unwrap_or(i64::MAX)),
+        units(stone.total_units),
+        units(stone.sold_units),
+        units(stone.sent_units),
+        units(stone.received_units),
     ]
 }

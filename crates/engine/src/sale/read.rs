@@ -19,11 +19,22 @@ pub(crate) static READ_UNSETTLED: Call<()> = Call::fenced(&scripts::LOG_READ_UNS
 pub(crate) static READ_USERS: Call<()> = Call::fenced(&scripts::SALE_READ_USERS, &[("read", ())]);
 
 impl Engine {
-    /// Reads some drops of one shard at one moment.
+    /// Reads some drops that have their home in one shard. Those that live there whole are read at one moment; of a striped
+    /// one the stripes are read one after another, and none is shown while one of them cannot be read or is being opened.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence; [`EngineError::Unavailable`] if Redis does not answer.
     pub async fn read_drops(&self, shard: Shard, ids: &[DropId]) -> Result<ShardReading, EngineError> {
+        let mut reading = self.read_stripes(shard, ids).await?;
+        self.join_stripes(shard, &mut reading.drops).await?;
+        Ok(reading)
+    }
+
+    /// Reads what one shard has of some drops, at one moment: of a striped drop the stripe there.
+    ///
+    /// # Errors
+    /// As [`Self::read_drops`].
+    pub async fn read_stripes(&self, shard: Shard, ids: &[DropId]) -> Result<ShardReading, EngineError> {
         let handle = self.shared.handle(shard)?;
         let mut keys = vec![handle.keys.meta.clone()];
         keys.extend(ids.iter().map(|id| Keys::drop(shard, id)));
@@ -67,14 +78,15 @@ impl Engine {
                 let mut entry = fields.list()?;
                 let grants = if entry.len() == 0 { None } else { Some(read_grants(drop_id, &mut entry)?) };
                 let purged = grants.is_some() && entry.optional::<u8>()?.is_some();
-                Ok(UserGrants { drop_id: drop_id.clone(), user: *user, purged, grants, source: source.clone() })
+                let (drop_id, source) = (drop_id.clone(), source.clone());
+                Ok(UserGrants { drop_id, shard, user: *user, purged, grants, source })
             })
             .collect()
     }
 
-    /// The order that a record in Redis means.
-    pub fn order_of(&self, user_id: &UserId, terms: &DropTerms, record: &GrantRecord) -> Order {
-        order_from_record(self.shard_of(&terms.id), terms, UserDigest::of(user_id), user_id, record)
+    /// The order that a record in this shard means.
+    pub fn order_of(&self, shard: Shard, user_id: &UserId, terms: &DropTerms, record: &GrantRecord) -> Order {
+        order_from_record(shard, terms, UserDigest::of(user_id), user_id, record)
     }
 }
 
@@ -83,7 +95,8 @@ fn read_grants(drop_id: &DropId, fields: &mut Fields) -> Result<(DropTerms, Vec<
     let unit_price = Money { amount_minor: fields.parse()?, currency: fields.parse()? };
     let durability = fields.optional()?;
     let records = GrantRecord::decode_list(&fields.bytes()?)?;
-    Ok((DropTerms { id: drop_id.clone(), sku, unit_price, durability }, records))
+    let stripes = fields.optional()?.unwrap_or_default();
+    Ok((DropTerms { id: drop_id.clone(), sku, unit_price, durability, stripes }, records))
 }
 
 /// Reads the fields of `lua/lib/read_drop.lua`, in its order.
@@ -99,23 +112,33 @@ pub(crate) fn read_live_drop(
         Window { starts_at: Timestamp::from_ms(fields.parse()?), ends_at: fields.optional()?.map(Timestamp::from_ms) };
     let limit_per_user = fields.parse()?;
     let unit_price = Money { amount_minor: fields.parse()?, currency: fields.parse()? };
-    Ok(LiveDrop {
+    let (cancellable_for_s, cancellations_per_user) = (fields.parse()?, fields.parse()?);
+    let (total, available): (i64, i64) = (fields.parse()?, fields.parse()?);
+    let live = LiveDrop {
         id: id.clone(),
         sku,
         state,
         window,
         limit_per_user,
         unit_price,
-        cancellable_for_s: fields.parse()?,
-        cancellations_per_user: fields.parse()?,
-        total_units: fields.parse()?,
-        available_units: fields.parse()?,
+        cancellable_for_s,
+        cancellations_per_user,
+        total_units: u64::try_from(total).unwrap_or_default(),
+        available_units: u64::try_from(available).unwrap_or_default(),
         held_units: fields.parse()?,
         sold_units: fields.parse()?,
         // A tail that a restart lost may take the drop back, but not its version.
         version: Version(fields.parse()?).at_least(epoch),
         purged: fields.optional::<u8>()?.is_some(),
         durability: fields.optional()?,
+        stripes: fields.optional()?.unwrap_or_default(),
+        sent_units: fields.optional()?.unwrap_or_default(),
+        received_units: fields.optional()?.unwrap_or_default(),
         as_of,
-    })
+    };
+    // Where a restart lost a transfer's arrival and not what was sold of it, a stripe lacks units until it arrives again.
+    if (total < 0 || available < 0) && !live.stripes.is_striped() {
+        return Err(fields.malformed("a drop's units"));
+    }
+    Ok(live)
 }

@@ -87,7 +87,13 @@ fn shard() -> Shard {
 fn calls(count: usize) -> Vec<GrantCall> {
     let unit_price = Money { amount_minor: 100, currency: "EUR".parse().expect("valid") };
     let id: DropId = "demo".parse().expect("valid");
-    let drop = Arc::new(DropTerms { id, sku: "sku".parse().expect("valid"), unit_price, durability: None });
+    let drop = Arc::new(DropTerms {
+        id,
+        sku: "sku".parse().expect("valid"),
+        unit_price,
+        durability: None,
+        stripes: Default::default(),
+    });
     let call = |n: usize| {
         let user_id: UserId = format!("user|{n}").parse().expect("valid");
         let key = format!("k{n}").parse().expect("valid");

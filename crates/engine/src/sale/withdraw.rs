@@ -1,7 +1,7 @@
 //! Going through the users of a drop that was called off.
 
 use fred::types::Value;
-use stampede_domain::{DropId, GrantRecord, UserDigest};
+use stampede_domain::{DropId, GrantRecord, Shard, UserDigest};
 
 use crate::call::Call;
 use crate::engine::Engine;
@@ -23,12 +23,17 @@ pub struct UsersPiece {
 }
 
 impl Engine {
-    /// A piece of about `count` users of a drop, from `cursor` on (0 to begin).
+    /// A piece of about `count` users that a drop has in a shard, from `cursor` on (0 to begin).
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, or if Redis does not have the drop.
-    pub async fn scan_users(&self, id: &DropId, cursor: u64, count: u32) -> Result<UsersPiece, EngineError> {
-        let shard = self.shard_of(id);
+    pub async fn scan_users(
+        &self,
+        shard: Shard,
+        id: &DropId,
+        cursor: u64,
+        count: u32,
+    ) -> Result<UsersPiece, EngineError> {
         let keys = vec![self.shared.handle(shard)?.keys.meta.clone(), Keys::users(shard, id)];
         let args = vec![Value::from(cursor.to_string()), Value::from(i64::from(count))];
         let mut fields = self.shared.read(&SCAN_USERS, keys, args).await?;
@@ -42,13 +47,12 @@ impl Engine {
         Ok(UsersPiece { next, users })
     }
 
-    /// Notes that all orders of a drop that was called off are cancelled, if that is so: nobody looks for more. Returns
-    /// whether it is.
+    /// Notes that all orders in a shard of a drop that was called off are cancelled, if that is so: nobody looks for more.
+    /// Returns whether it is.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, or if Redis does not have the drop.
-    pub async fn finish_withdrawal(&self, id: &DropId) -> Result<bool, EngineError> {
-        let shard = self.shard_of(id);
+    pub async fn finish_withdrawal(&self, shard: Shard, id: &DropId) -> Result<bool, EngineError> {
         let handle = self.shared.handle(shard)?;
         let keys = [handle.keys.meta.clone(), handle.keys.timers.clone(), Keys::drop(shard, id)];
         Ok(self.shared.settle(handle, &WITHDRAWN, &keys, &[]).await?.code)

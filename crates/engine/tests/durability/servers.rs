@@ -60,7 +60,7 @@ impl Sale {
         (drop.stock_units, drop.limit_per_user, drop.durability) = (1_000, 5, durability);
         // The first wait sets its connection up.
         until("the drop opens", async || self.engine.open_drop(&drop).await.is_ok()).await;
-        Arc::new(DropTerms { id: drop.id, sku: drop.sku, unit_price: drop.price, durability })
+        Arc::new(DropTerms { id: drop.id, sku: drop.sku, unit_price: drop.price, durability, stripes: drop.stripes })
     }
 
     /// An order of one unit, as a future of its own. Each user has one key.

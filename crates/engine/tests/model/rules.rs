@@ -129,6 +129,7 @@ impl Model {
             DropState::Ended => Phase::Ended,
             DropState::Cancelled => Phase::Cancelled,
             DropState::Paused => Phase::Paused,
+            DropState::Opening => panic!("nothing is striped here"),
             DropState::Open if hour < drop.starts => Phase::Scheduled,
             DropState::Open => Phase::Live,
         };
@@ -201,13 +202,13 @@ impl DropModel {
     }
 
     fn outcome(&self, change: Change, hour: i64) -> Changing {
-        use DropState::{Cancelled, Ended, Open, Paused};
+        use DropState::{Cancelled, Ended, Open, Opening, Paused};
         let running = matches!(self.state, Open | Paused) && !self.is_over(hour);
         match change {
             Change::Start => match self.state {
                 Ended | Cancelled => Changing::Unchanged,
                 Open | Paused if self.start_is_due && hour >= self.starts => Changing::Made,
-                Open | Paused => Changing::Unchanged,
+                Opening | Open | Paused => Changing::Unchanged,
             },
             Change::Pause | Change::Resume if !running => Changing::InvalidTransition,
             Change::Pause => {
@@ -225,14 +226,14 @@ impl DropModel {
                 }
             }
             Change::CloseByOperator => match self.state {
-                Open | Paused => Changing::Made,
+                Opening | Open | Paused => Changing::Made,
                 Ended => Changing::Unchanged,
                 Cancelled => Changing::InvalidTransition,
             },
             Change::CloseByClock => match self.state {
                 Ended | Cancelled => Changing::Unchanged,
-                Open | Paused if running => Changing::InvalidTransition,
-                Open | Paused => Changing::Made,
+                Opening | Open | Paused if running => Changing::InvalidTransition,
+                Opening | Open | Paused => Changing::Made,
             },
             Change::CallOff => {
                 if self.state == Cancelled {

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stampede_domain::{
-    CancelledBy, ClosedBy, DeadLetter, Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId, Order, Position,
-    Timestamp, UserDigest,
+    CancelledBy, ClosedBy, DeadLetter, DropDefinition, Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId,
+    Order, Position, Shard, Stripes, Timestamp, UserDigest, Version,
 };
 use stampede_engine::{
     DropChange, DropTerms, EngineError, EntryReceipt, HistoryChunk, Keys, LetterChange, LetterNote, OrderRef,
-    PurgeTerms, RecoveryGuard,
+    PurgeTerms, RecoveryGuard, TimerKind, Transfer,
 };
 
 use crate::support::{Harness, definition, request, user};
 
-/// A shard with a drop on sale, a paused one, one that is over and one that was called off, a dead letter, an order, pending
+/// A shard with a drop on sale, a paused one, one that is over, one that was called off and one stripe that is to be released, a dead letter, an order, pending
 /// entries, a consumer that is done, and due timers.
 pub struct Stage {
     pub h: Harness,
@@ -23,6 +23,7 @@ pub struct Stage {
     pub paused: Arc<DropTerms>,
     pub over: Arc<DropTerms>,
     pub called_off: Arc<DropTerms>,
+    pub striped: DropDefinition,
     pub dead: Fact,
     pub order: Order,
     pub receipts: Vec<EntryReceipt>,
@@ -47,6 +48,8 @@ pub enum Key {
     OverUsers,
     /// Of a drop that was called off and has no order.
     CalledOff,
+    /// Of a stripe that is not released.
+    Striped,
     /// Of a drop that is not open yet.
     New,
     NewUsers,
@@ -75,12 +78,15 @@ impl Stage {
         h.engine.change_drop(&over.id, &DropChange::Close(ClosedBy::Operator)).await.expect("closed");
         let called_off = h.open("called-off", 10, 10).await;
         h.engine.change_drop(&called_off.id, &DropChange::CallOff).await.expect("called off");
+        let striped = striped(&h);
+        // Its home is this shard; the other one was never set up.
+        assert_eq!(h.engine.open_drop(&striped).await, Err(EngineError::ShardRecovering));
         let live = h.open("live", 10, 10).await;
         let paused = h.open("paused", 10, 10).await;
         let refused = h.buy(&live, "refused", "k", 1).await;
         let order = h.buy(&live, "a", "k", 2).await;
         h.engine.change_drop(&paused.id, &DropChange::Pause).await.expect("paused");
-        let done = h.engine.read_new(h.shard, "done", 7).await.expect("readable").entries;
+        let done = h.engine.read_new(h.shard, "done", 8).await.expect("readable").entries;
         let dead = h.engine.logged_order(refused.id).await.expect("readable").expect("in the log");
         let receipts = |entries: &[stampede_engine::LogEntry]| -> Vec<EntryReceipt> {
             entries.iter().map(|entry| entry.receipt(&entry.facts().expect("decodable"))).collect()
@@ -97,6 +103,7 @@ impl Stage {
             paused,
             over,
             called_off,
+            striped,
             dead,
             order,
             receipts: receipts(&pending),
@@ -121,6 +128,7 @@ impl Stage {
             Key::Over => Keys::drop(shard, &self.over.id),
             Key::OverUsers => Keys::users(shard, &self.over.id),
             Key::CalledOff => Keys::drop(shard, &self.called_off.id),
+            Key::Striped => Keys::drop(shard, &self.striped.id),
             Key::New => Keys::drop(shard, &self.h.id("new")),
             Key::NewUsers => Keys::users(shard, &self.h.id("new")),
         }
@@ -176,6 +184,22 @@ impl Stage {
     }
 }
 
+fn striped(h: &Harness) -> DropDefinition {
+    let stripes = Stripes::over(vec![h.shard, another(h)]).expect("distinct");
+    DropDefinition { stripes, ..definition(h.id("striped")) }
+}
+
+/// A shard that no test has.
+fn another(h: &Harness) -> Shard {
+    h.engine.shards().last().expect("there are shards")
+}
+
+/// The first transfer, from the stage's shard or to it.
+fn transfer(h: &Harness, to_it: bool) -> Transfer {
+    let (from, to) = if to_it { (another(h), h.shard) } else { (h.shard, another(h)) };
+    Transfer { from, to, number: 1, units: 3 }
+}
+
 fn letter_change(fact: Fact) -> LetterChange {
     let (entry, id, drop_id) = (fact.position.log_id, fact.id(), fact.drop_id.clone());
     LetterChange { entry, fact: id, drop_id, letter: Some(DeadLetter::new(fact, "refused")) }
@@ -183,7 +207,8 @@ fn letter_change(fact: Fact) -> LetterChange {
 
 pub const CASES: &[Case] = {
     use Key::{
-        CalledOff, Dead, Drops, Live, LiveUsers, Log, Meta, New, NewUsers, Over, OverUsers, Paused, Timers, Unsettled,
+        CalledOff, Dead, Drops, Live, LiveUsers, Log, Meta, New, NewUsers, Over, OverUsers, Paused, Striped, Timers,
+        Unsettled,
     };
     const CHANGE: &[Key] = &[Meta, Log, Unsettled, Timers, Live];
     &[
@@ -240,11 +265,34 @@ pub const CASES: &[Case] = {
                 Box::pin(async move { s.h.engine.purge_drop(&s.over.id, terms).await.map(|_| ()) })
             },
         },
+        Case {
+            script: "stripes/release",
+            keys: &[Meta, Log, Unsettled, Timers, Striped],
+            run: |s| Box::pin(async { s.h.engine.release_stripe(s.h.shard, &s.striped).await.map(|_| ()) }),
+        },
+        Case {
+            script: "stripes/send",
+            keys: CHANGE,
+            run: |s| Box::pin(async { s.h.engine.send_units(&s.live.id, transfer(&s.h, false)).await.map(|_| ()) }),
+        },
+        Case {
+            script: "stripes/receive",
+            keys: &[Meta, Log, Unsettled, Live],
+            run: |s| Box::pin(async { s.h.engine.receive_units(&s.live.id, transfer(&s.h, true)).await.map(|_| ()) }),
+        },
+        Case {
+            script: "timers/clear",
+            keys: &[Meta, Timers, Live],
+            run: |s| {
+                let timer = TimerKind::Start(s.live.id.clone());
+                Box::pin(async move { s.h.engine.clear_timer(s.h.shard, &timer, Version(u64::MAX)).await.map(|_| ()) })
+            },
+        },
         Case { script: "log/acknowledge", keys: &[Meta, Log, Unsettled, Dead], run: |s| Box::pin(s.acknowledge()) },
         Case {
             script: "sale/withdrawn",
             keys: &[Meta, Timers, CalledOff],
-            run: |s| Box::pin(async { s.h.engine.finish_withdrawal(&s.called_off.id).await.map(|_| ()) }),
+            run: |s| Box::pin(async { s.h.engine.finish_withdrawal(s.h.shard, &s.called_off.id).await.map(|_| ()) }),
         },
         Case {
             script: "dead/replay",

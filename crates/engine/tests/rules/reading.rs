@@ -20,14 +20,23 @@ async fn readings(stage: &Stage) -> Vec<(&'static str, Vec<String>, Option<Engin
         ("letter", dead(), h.engine.letter(FactId::Order(stage.order.id)).await.err()),
         ("read_drops", vec![], h.engine.read_drops(h.shard, std::slice::from_ref(id)).await.err()),
         ("user_grants", vec![hash, users.clone()], h.engine.user_grants(h.shard, &asked).await.err()),
-        ("scan_users", vec![users], h.engine.scan_users(id, 0, 10).await.err()),
+        ("scan_users", vec![users], h.engine.scan_users(h.shard, id, 0, 10).await.err()),
         ("unsettled_drops", vec![h.keys.unsettled.clone()], h.engine.unsettled_drops(h.shard).await.err()),
         ("due_timers", vec![h.keys.timers.clone()], h.engine.due_timers(h.shard, 10).await.err()),
         ("log_status", vec![h.keys.log.clone()], h.engine.log_status(h.shard).await.err()),
         ("logged_order", vec![h.keys.log.clone()], h.engine.logged_order(stage.order.id).await.err()),
+        (
+            "finish_transfers",
+            vec![h.keys.log.clone(), h.keys.timers.clone(), Keys::drop(h.shard, id)],
+            h.engine.finish_transfers(h.shard, id).await.err(),
+        ),
         ("cut", vec![h.keys.log.clone()], h.engine.cut(h.shard, std::slice::from_ref(id)).await.err()),
-        ("cut_users", vec![hash_again, users_again], h.engine.cut_users(id, 0, 10).await.err()),
-        ("newest_logged_orders", vec![h.keys.log.clone()], h.engine.newest_logged_orders(id, None, 5).await.err()),
+        ("cut_users", vec![hash_again, users_again], h.engine.cut_users(h.shard, id, 0, 10).await.err()),
+        (
+            "newest_logged_orders",
+            vec![h.keys.log.clone()],
+            h.engine.newest_logged_orders(h.shard, id, None, 5).await.err(),
+        ),
     ]
 }
 
@@ -51,7 +60,10 @@ pub async fn a_lost_key_is_never_read_as_empty(Alone(h): Alone) {
     // A drop that was never opened here is something else.
     let read = stage.h.engine.read_drops(stage.h.shard, &[stage.h.id("never")]).await.expect("readable");
     assert_eq!(read.drops, [None]);
-    assert_eq!(stage.h.engine.scan_users(&stage.h.id("never"), 0, 1).await, Err(EngineError::ShardRecovering));
+    assert_eq!(
+        stage.h.engine.scan_users(stage.h.shard, &stage.h.id("never"), 0, 1).await,
+        Err(EngineError::ShardRecovering)
+    );
 }
 
 pub async fn a_foreign_token_fences_every_reading(Alone(h): Alone) {

@@ -167,11 +167,11 @@ pub async fn a_drop_that_is_called_off_asks_for_its_orders_back(h: Harness) {
     change(&h, &drop.id, &DropChange::CallOff).await;
     let (withdraw, purge) = (TimerKind::Withdraw(drop.id.clone()), TimerKind::Purge(drop.id.clone()));
     assert!(due(&h).await.contains(&withdraw));
-    assert_eq!(h.engine.finish_withdrawal(&drop.id).await, Ok(false), "an order stands");
+    assert_eq!(h.engine.finish_withdrawal(h.shard, &drop.id).await, Ok(false), "an order stands");
     assert!(due(&h).await.contains(&withdraw));
     h.engine.cancel_order(&OrderRef::from(&order), CancelledBy::Drop).await.expect("cancelled");
     for _ in 0..2 {
-        assert_eq!(h.engine.finish_withdrawal(&drop.id).await, Ok(true));
+        assert_eq!(h.engine.finish_withdrawal(h.shard, &drop.id).await, Ok(true));
         assert_eq!(due(&h).await, std::slice::from_ref(&purge));
     }
 }

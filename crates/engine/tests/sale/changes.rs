@@ -166,7 +166,10 @@ pub async fn a_drop_opens_once(h: Harness) {
     let Opening::Opened(live) = opened else { panic!("{opened:?}") };
     assert_eq!((live.total_units, live.available_units, live.phase()), (10, 10, Phase::Live));
     let (id, sku) = (defined.id.clone(), defined.sku.clone());
-    assert_eq!(live.terms(), DropTerms { id, sku, unit_price: defined.price, durability: None });
+    assert_eq!(
+        live.terms(),
+        DropTerms { id, sku, unit_price: defined.price, durability: None, stripes: Default::default() }
+    );
     let drop = Arc::new(live.terms());
     h.buy(&drop, "a", "k", 2).await;
     defined.stock_units = 1_000;

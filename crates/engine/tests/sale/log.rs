@@ -137,7 +137,7 @@ pub async fn the_newest_orders_come_in_pages(h: Harness) {
     ids.reverse();
     let (mut paged, mut before) = (Vec::new(), None);
     loop {
-        let page = h.engine.newest_logged_orders(&drop.id, before, 17).await.expect("readable");
+        let page = h.engine.newest_logged_orders(h.shard, &drop.id, before, 17).await.expect("readable");
         assert!(page.len() <= 17);
         let Some(last) = page.last() else { break };
         before = last.order().map(|order| order.id);
@@ -160,13 +160,13 @@ pub async fn what_users_hold_is_read_and_listed(h: Harness) {
     assert_eq!(*terms, *drop);
     let held: Vec<_> = grants.iter().map(|grant| (grant.units, grant.state)).collect();
     assert_eq!(held, [(1, GrantState::Confirmed), (2, GrantState::Cancelled)]);
-    assert_eq!(h.engine.order_of(&user("user-7"), terms, &grants[1]).id, order.id);
+    assert_eq!(h.engine.order_of(h.shard, &user("user-7"), terms, &grants[1]).id, order.id);
     assert_eq!(read[1].grants, None);
     assert_eq!(read[2].grants.as_ref().map(|(_, grants)| grants.len()), Some(0));
 
     let (mut listed, mut cursor, mut pieces) = (BTreeMap::new(), 0, 0);
     loop {
-        let piece = h.engine.scan_users(&drop.id, cursor, 50).await.expect("readable");
+        let piece = h.engine.scan_users(h.shard, &drop.id, cursor, 50).await.expect("readable");
         listed.extend(piece.users);
         pieces += 1;
         match piece.next {

@@ -67,8 +67,15 @@ pub async fn a_drop_is_purged_once_it_is_over_archived_and_not_cancellable(h: Ha
     let PurgeOutcome::Purged(now) = purge(&h, &drop.id, AT_ONCE).await else { panic!("it may be purged") };
     assert!(now.purged && now.version > before.version);
     assert_eq!(LiveDrop { purged: false, version: before.version, as_of: before.as_of, ..now.clone() }, before);
-    let stone =
-        Tombstone { state: DropState::Ended, window: before.window, limit_per_user: 2, total_units: 10, sold_units: 2 };
+    let stone = Tombstone {
+        state: DropState::Ended,
+        window: before.window,
+        limit_per_user: 2,
+        total_units: 10,
+        sold_units: 2,
+        sent_units: 0,
+        received_units: 0,
+    };
     let facts = h.facts().await;
     assert_eq!((facts.len(), &facts[0].drop_id, &facts[0].body), (1, &drop.id, &FactBody::Purged(stone)));
     assert_eq!(h.engine.unsettled_drops(h.shard).await, Ok(vec![drop.id.clone()]), "a purge is a fact too");
@@ -164,7 +171,7 @@ pub async fn a_tombstone_answers_for_its_drop(h: Harness) {
     let found = h.engine.user_grants(h.shard, &asked).await.expect("readable").remove(0);
     let (terms, records) = found.grants.expect("the drop is there");
     assert_eq!((found.purged, &terms, records), (true, &*drop, vec![]));
-    assert_eq!(h.engine.scan_users(&drop.id, 0, 10).await.expect("readable").users, []);
+    assert_eq!(h.engine.scan_users(h.shard, &drop.id, 0, 10).await.expect("readable").users, []);
     assert!(!h.engine.check_damage(h.shard, 0, 100).await.expect("readable").damaged);
 
     let before = h.drop_now(&drop.id).await;

@@ -94,6 +94,7 @@ impl Harness {
             sku: definition.sku,
             unit_price: definition.price,
             durability: definition.durability,
+            stripes: definition.stripes,
         })
     }
 
@@ -229,6 +230,7 @@ pub fn definition(id: DropId) -> DropDefinition {
         cancellable_for_s: 300,
         cancellations_per_user: 3,
         durability: None,
+        stripes: Default::default(),
         created_at: Timestamp::now(),
     }
 }

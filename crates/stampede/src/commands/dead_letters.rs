@@ -214,7 +214,7 @@ async fn letters(engine: &Engine, place: &Place) -> anyhow::Result<Vec<KeptLette
         bail!("there is no shard {number}: this deployment has {}", engine.deployment().shards.get());
     }
     let mut found = Vec::new();
-    for shard in engine.shards().filter(|shard| place.may_hold(engine, *shard)) {
+    for shard in engine.shards().filter(|shard| place.may_hold(*shard)) {
         let letters = engine.letters(shard).await;
         let letters = letters.with_context(|| format!("the dead letters of {shard} cannot be read"))?;
         found.extend(letters.into_iter().filter(|kept| place.holds(kept)));
@@ -224,9 +224,8 @@ async fn letters(engine: &Engine, place: &Place) -> anyhow::Result<Vec<KeptLette
 }
 
 impl Place {
-    fn may_hold(&self, engine: &Engine, shard: Shard) -> bool {
-        let of_drop = self.drop.as_ref().is_none_or(|id| engine.shard_of(id) == shard);
-        of_drop && self.shard.is_none_or(|number| number == shard.number())
+    fn may_hold(&self, shard: Shard) -> bool {
+        self.shard.is_none_or(|number| number == shard.number())
     }
 
     fn holds(&self, kept: &KeptLetter) -> bool {

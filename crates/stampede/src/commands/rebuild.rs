@@ -63,8 +63,10 @@ pub async fn run(options: &Options, loaded: &Loaded) -> anyhow::Result<()> {
     let stores = roles::connect(loaded, Duration::from_millis(loaded.config.startup_timeout_ms)).await?;
     let shards: Vec<Shard> = match &options.drop {
         None => stores.engine.shards().collect(),
-        Some(id) if stores.archive.drop_record(id).await?.is_some() => vec![stores.engine.shard_of(id)],
-        Some(id) => bail!("there is no drop {id}"),
+        Some(id) => match stores.archive.drop_record(id).await? {
+            Some(record) => record.definition.stripes.shards(stores.engine.shard_of(id)),
+            None => bail!("there is no drop {id}"),
+        },
     };
     let settings = loaded.config.worker_settings();
     let rebuilder = Rebuilder::new(stores.engine.clone(), Arc::clone(&stores.archive), settings);

@@ -64,6 +64,7 @@ fn definition(product: &Product) -> anyhow::Result<DropDefinition> {
         cancellable_for_s: 300,
         cancellations_per_user: 3,
         durability: None,
+        stripes: Default::default(),
         created_at: now,
     })
 }

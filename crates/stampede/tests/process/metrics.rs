@@ -165,7 +165,7 @@ async fn every_metric_is_shown_as_the_page_describes_it() {
     {
         assert_eq!(page.sum(must_stay_0, &[]), Some(0.0), "{must_stay_0}");
     }
-    assert_eq!(page.values("stampede_reconcile_drift_units", &[]), [0.0; 15]);
+    assert_eq!(page.values("stampede_reconcile_drift_units", &[]), [0.0; 16]);
     assert_eq!(dev.process.stop().code(), Some(0));
 }
 

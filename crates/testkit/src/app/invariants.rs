@@ -90,7 +90,8 @@ async fn assert_drop(engine: &Engine, archive: &dyn Archive, record: &DropRecord
     if !live.purged {
         assert_records(engine, record, &orders).await;
     }
-    assert_keys(archive, engine.shard_of(id), record).await;
+    let shards = record.definition.stripes.shards(engine.shard_of(id));
+    assert_keys(archive, &shards, record).await;
 }
 
 /// Each user's record holds that user's archived orders, with their statuses, and nothing else.
@@ -103,10 +104,15 @@ async fn assert_records(engine: &Engine, record: &DropRecord, orders: &[Order]) 
     let users: Vec<(&UserId, Vec<&Order>)> = by_user.into_iter().collect();
     for users in users.chunks(AT_ONCE) {
         let asked: Vec<_> = users.iter().map(|(user, _)| (id.clone(), UserDigest::of(user))).collect();
-        let found = engine.user_grants(engine.shard_of(id), &asked).await.expect("Redis answers");
-        for ((user, archived), found) in users.iter().zip(found) {
-            let (terms, records) = found.grants.expect("the drop is in Redis");
-            let mut held: Vec<Order> = records.iter().map(|record| engine.order_of(user, &terms, record)).collect();
+        let mut held_of: Vec<Vec<Order>> = vec![Vec::new(); users.len()];
+        for shard in record.definition.stripes.shards(engine.shard_of(id)) {
+            let found = engine.user_grants(shard, &asked).await.expect("Redis answers");
+            for (((user, _), held), found) in users.iter().zip(&mut held_of).zip(found) {
+                let (terms, records) = found.grants.expect("the drop is in Redis");
+                held.extend(records.iter().map(|record| engine.order_of(shard, user, &terms, record)));
+            }
+        }
+        for ((user, archived), mut held) in users.iter().zip(held_of) {
             let mut archived: Vec<Order> = archived.iter().map(|order| (*order).clone()).collect();
             held.sort_by_key(|order| order.id);
             archived.sort_by_key(|order| order.id);
@@ -116,16 +122,18 @@ async fn assert_records(engine: &Engine, record: &DropRecord, orders: &[Order]) 
 }
 
 /// One key of one user grants at most once.
-async fn assert_keys(archive: &dyn Archive, shard: Shard, record: &DropRecord) {
+async fn assert_keys(archive: &dyn Archive, shards: &[Shard], record: &DropRecord) {
     let range = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
-    let facts = archive.facts(shard, range, None, 1_000_000).await.expect("the archive answers");
-    let closings = archive.closings(shard).await.expect("the archive answers");
     let mut seen = HashSet::new();
-    for fact in facts.iter().filter(|fact| fact.drop_id == record.definition.id) {
-        if let FactBody::Granted(grant) = &fact.body
-            && stampede_domain::counts(fact.epoch, fact.number, &closings)
-        {
-            assert!(seen.insert((grant.user_id.clone(), grant.key)), "a key of {} granted twice", grant.user_id);
+    for shard in shards {
+        let facts = archive.facts(*shard, range, None, 1_000_000).await.expect("the archive answers");
+        let closings = archive.closings(*shard).await.expect("the archive answers");
+        for fact in facts.iter().filter(|fact| fact.drop_id == record.definition.id) {
+            if let FactBody::Granted(grant) = &fact.body
+                && stampede_domain::counts(fact.epoch, fact.number, &closings)
+            {
+                assert!(seen.insert((grant.user_id.clone(), grant.key)), "a key of {} granted twice", grant.user_id);
+            }
         }
     }
 }

@@ -168,6 +168,14 @@ impl TestApp {
         }
     }
 
+    /// The servers that hold the hot state: one Redis, or the masters of a cluster.
+    pub fn nodes(&self) -> &[Redis] {
+        match &self.hot_state {
+            HotState::Single(redis) => std::slice::from_ref(redis),
+            HotState::Cluster(cluster) => cluster.nodes(),
+        }
+    }
+
     /// A shopper with a token.
     pub fn shopper(&self, id: &str) -> Caller {
         self.caller(id, Role::Shopper)

@@ -82,6 +82,8 @@ impl<'a> Replay<'a> {
                     DropState::Open => self.state == DropState::Paused,
                     DropState::Paused => self.state == DropState::Open,
                     DropState::Ended | DropState::Cancelled => self.state != DropState::Ended,
+                    // The histories are those of drops that are not striped.
+                    DropState::Opening => false,
                 };
                 if !allowed {
                     self.wrong(slot, &format!("a drop that is {} became {}", self.state.as_str(), to.as_str()));

@@ -8,9 +8,10 @@ use super::findings::Findings;
 use super::fold::{Folding, Place};
 use super::users::Pass;
 
-/// What was seen of a drop, and what was found.
+/// What was seen of what a shard has of a drop, and what was found.
 pub(super) struct Checked {
     pub(super) record: DropRecord,
+    pub(super) shard: Shard,
     pub(super) cut: Place,
     pub(super) live: Option<LiveDrop>,
     pub(super) folding: Folding,
@@ -21,14 +22,15 @@ pub(super) struct Checked {
 
 impl Checked {
     /// A pass over its users that begins with its cut.
-    pub(super) fn pass(&self, shard: Shard) -> Pass {
-        Pass::new(shard, &self.record.definition, self.cut, self.folding.stock.clone())
+    pub(super) fn pass(&self) -> Pass {
+        Pass::new(self.shard, &self.record.definition, self.cut, self.folding.stock.clone())
     }
 
     pub(super) fn reconciliation(&mut self, whole: bool) -> Reconciliation {
         let signed = |units: u64| i64::try_from(units).unwrap_or(i64::MAX);
         Reconciliation {
             drop_id: self.record.definition.id.clone(),
+            stripe: self.record.definition.stripes.is_striped().then_some(self.shard),
             reconciled_at: Timestamp::now(),
             epoch: self.cut.epoch,
             number: self.cut.number,
@@ -47,7 +49,7 @@ impl Checked {
     }
 }
 
-/// The way of a drop's stock from its first fact up to a cut.
-pub(super) fn from_start(record: &DropRecord, cut: Place) -> Folding {
-    Folding::new(Stock::opened(&record.definition), Place::START, cut)
+/// The way of a drop's stock in a shard from its first fact up to a cut.
+pub(super) fn from_start(record: &DropRecord, shard: Shard, cut: Place) -> Folding {
+    Folding::new(Stock::opened(&record.definition, shard), Place::START, cut)
 }

@@ -58,6 +58,8 @@ pub(super) fn compare(live: &LiveDrop, stock: &Stock) -> Findings {
         (DriftKind::Available, available, stock.available_units),
         (DriftKind::Held, held, stock.held_units),
         (DriftKind::Sold, sold, stock.sold_units),
+        (DriftKind::Transit, signed(live.sent_units), stock.sent_units),
+        (DriftKind::Transit, signed(live.received_units), stock.received_units),
     ] {
         if one != other {
             findings.add(kind, one.abs_diff(other), None);

@@ -11,6 +11,7 @@ mod older;
 mod orphans;
 mod report;
 mod sources;
+mod transit;
 mod users;
 mod windows;
 
@@ -53,13 +54,16 @@ pub struct Reconciler {
     sources: Sources,
     settings: WorkerSettings,
     shards: HashMap<Shard, ShardState>,
-    known: HashMap<DropId, Known>,
+    known: HashMap<Part, Known>,
     /// What the last whole pass over a drop's users found, where it found something.
-    users: HashMap<DropId, Findings>,
+    users: HashMap<Part, Findings>,
     windows: Windows,
     whole_due: Instant,
     clean_at: Instant,
 }
+
+/// What a shard has of a drop: all of it, or a stripe.
+type Part = (Shard, DropId);
 
 /// What is remembered of a shard between rounds.
 #[derive(Default)]
@@ -73,7 +77,7 @@ struct ShardState {
     passed: Option<DropId>,
 }
 
-/// What is remembered of a drop between rounds.
+/// What is remembered of a drop in a shard between rounds.
 struct Known {
     stock: Stock,
     at: Place,
@@ -123,10 +127,7 @@ impl Reconciler {
 
     async fn round(&mut self, only: Option<&DropId>, whole: bool, all_users: bool) -> ReconcileReport {
         let mut report = ReconcileReport::default();
-        for shard in self.sources.engine.shards() {
-            if only.is_some_and(|id| self.sources.engine.shard_of(id) != shard) {
-                continue;
-            }
+        for shard in self.sources.shards(only).await {
             let mut of_shard = ShardReport::new(shard);
             if let Err(error) = self.check_shard(&mut of_shard, only, whole, all_users).await {
                 tracing::debug!(%shard, %error, "nobody can tell now whether the shard is sound");
@@ -155,14 +156,24 @@ impl Reconciler {
         self.sources.wait_until_archived(shard, cuts.last).await?;
         let closings = self.sources.closings(shard, cuts.last.epoch).await?;
         if !whole {
-            self.recall(&ids).await?;
+            self.recall(shard, &ids).await?;
         }
         let mut checked: Vec<Checked> = Vec::with_capacity(ids.len());
         for (record, (cut, live)) in records.into_iter().zip(cuts.drops) {
-            let folding = self.begin(&record, cut, &closings, whole);
-            checked.push(Checked { record, cut, live, folding, findings: Findings::default(), users: 0, orders: 0 });
+            let folding = self.begin(&record, shard, cut, &closings, whole);
+            checked.push(Checked {
+                record,
+                shard,
+                cut,
+                live,
+                folding,
+                findings: Findings::default(),
+                users: 0,
+                orders: 0,
+            });
         }
         self.check_stocks(shard, &closings, &mut checked).await?;
+        self.check_transit(shard, &mut checked).await?;
         let archive = Arc::clone(&self.sources.archive);
         let orphans = &mut self.shards.entry(shard).or_default().orphans;
         report.orphans = orphans.count(&*archive, shard, cuts.last.epoch, &closings, whole).await?;
@@ -192,24 +203,25 @@ impl Reconciler {
     }
 
     /// Reads the stocks that the archive has of drops that this process does not know yet.
-    async fn recall(&mut self, ids: &[DropId]) -> Result<(), ReconcileError> {
-        let unknown: Vec<DropId> = ids.iter().filter(|id| !self.known.contains_key(*id)).cloned().collect();
-        for record in self.sources.archive.stocks(&unknown).await? {
+    async fn recall(&mut self, shard: Shard, ids: &[DropId]) -> Result<(), ReconcileError> {
+        let is_known = |id: &DropId| self.known.contains_key(&(shard, id.clone()));
+        let unknown: Vec<DropId> = ids.iter().filter(|id| !is_known(id)).cloned().collect();
+        for record in self.sources.archive.stocks(shard, &unknown).await? {
             let at = Place { epoch: record.epoch, number: record.number };
             let (stock, stored) = (record.stock, record.number);
             let known = Known { stock, at, stored, drift: Vec::new() };
-            self.known.insert(record.drop_id, known);
+            self.known.insert((shard, record.drop_id), known);
         }
         Ok(())
     }
 
     /// From where a drop's facts are folded up to its cut.
-    fn begin(&self, record: &DropRecord, cut: Place, closings: &[Closing], whole: bool) -> Folding {
-        let known = self.known.get(&record.definition.id).filter(|_| !whole);
+    fn begin(&self, record: &DropRecord, shard: Shard, cut: Place, closings: &[Closing], whole: bool) -> Folding {
+        let known = self.known.get(&(shard, record.definition.id.clone())).filter(|_| !whole);
         // Another process may have gone further than this one's cut; and a Redis that came back with less has another history.
         match known.filter(|known| known.at <= cut && known.at.number <= cut.number && known.at.holds(closings)) {
             Some(known) => Folding::new(known.stock.clone(), known.at, cut),
-            None => from_start(record, cut),
+            None => from_start(record, shard, cut),
         }
     }
 
@@ -229,7 +241,7 @@ impl Reconciler {
             .collect();
         for index in &doubted {
             let drop = &mut checked[*index];
-            drop.folding = from_start(&drop.record, drop.cut);
+            drop.folding = from_start(&drop.record, shard, drop.cut);
             drop.findings = Findings::default();
         }
         self.fold_and_compare(shard, closings, checked, &doubted).await
@@ -272,7 +284,7 @@ impl Reconciler {
     ) -> Result<(), ReconcileError> {
         if all {
             for drop in checked.iter_mut().filter(|drop| drop.live.is_some()) {
-                let mut pass = drop.pass(shard);
+                let mut pass = drop.pass();
                 while pass.step(&self.sources, closings).await? == Passed::Some {}
                 drop.users = pass.users();
                 drop.orders = pass.orders;
@@ -286,7 +298,7 @@ impl Reconciler {
         // Each drop once in a round at most: with few users there is nothing to be gained from a second pass.
         while left > 0 && done < checked.len() {
             let state = self.shards.entry(shard).or_default();
-            let Some((mut pass, index)) = state.next_pass(shard, checked) else { return Ok(()) };
+            let Some((mut pass, index)) = state.next_pass(checked) else { return Ok(()) };
             let (users, orders) = (pass.users(), pass.orders);
             let passed = match pass.step(&self.sources, closings).await {
                 Ok(passed) => passed,
@@ -307,9 +319,9 @@ impl Reconciler {
                 done += 1;
                 state.passed = Some(pass.drop_id.clone());
                 if pass.findings.is_empty() {
-                    self.users.remove(&pass.drop_id);
+                    self.users.remove(&(shard, pass.drop_id));
                 } else {
-                    self.users.insert(pass.drop_id, pass.findings);
+                    self.users.insert((shard, pass.drop_id), pass.findings);
                 }
             } else {
                 state.pass = Some(pass);
@@ -320,7 +332,9 @@ impl Reconciler {
 
     async fn check_windows(&mut self, report: &mut ShardReport, checked: &mut [Checked]) -> Result<(), ReconcileError> {
         for drop in checked {
-            let Some(live) = &drop.live else { continue };
+            // The archive keeps one window for a drop: that of its home.
+            let is_home = self.sources.engine.shard_of(&drop.record.definition.id) == drop.shard;
+            let Some(live) = drop.live.as_ref().filter(|_| is_home) else { continue };
             let after = self.settings.reconcile_window_after;
             match self.windows.check(&self.sources, &drop.record, live, after).await? {
                 Kept::Fine => {}
@@ -343,10 +357,11 @@ impl Reconciler {
         let mut records = Vec::new();
         for mut drop in checked {
             let id = drop.record.definition.id.clone();
-            let before = self.known.remove(&id);
+            let part = (drop.shard, id.clone());
+            let before = self.known.remove(&part);
             let stored = before.as_ref().map_or(0, |known| known.stored);
             // What a pass found stays true until the next one is through; all users at once need no such memory.
-            if let Some(found) = self.users.get(&id).filter(|_| !all_users) {
+            if let Some(found) = self.users.get(&part).filter(|_| !all_users) {
                 drop.findings.merge(found);
             }
             let changed = before.as_ref().is_none_or(|known| known.stock != drop.folding.stock);
@@ -359,11 +374,12 @@ impl Reconciler {
             }
             if store {
                 let Place { epoch, number } = drop.cut;
-                stocks.push(StockRecord { drop_id: id.clone(), epoch, number, stock: drop.folding.stock.clone() });
+                let stock = drop.folding.stock.clone();
+                stocks.push(StockRecord { drop_id: id, shard: drop.shard, epoch, number, stock });
             }
             let stored = if store { drop.cut.number } else { stored };
             let (stock, at, drift) = (drop.folding.stock, drop.cut, record.drift.clone());
-            self.known.insert(id, Known { stock, at, stored, drift });
+            self.known.insert(part, Known { stock, at, stored, drift });
             report.drops.push(record);
         }
         if !stocks.is_empty() {
@@ -402,7 +418,7 @@ impl Reconciler {
 
 impl ShardState {
     /// The pass that is under way, or one over the users of the next drop; with the drop's place in the round.
-    fn next_pass(&mut self, shard: Shard, checked: &[Checked]) -> Option<(Pass, usize)> {
+    fn next_pass(&mut self, checked: &[Checked]) -> Option<(Pass, usize)> {
         let place = |id: &DropId| checked.iter().position(|drop| drop.record.definition.id == *id);
         if let Some(pass) = self.pass.take()
             && let Some(index) = place(&pass.drop_id)
@@ -411,7 +427,7 @@ impl ShardState {
         }
         let after = self.passed.as_ref().and_then(place).map_or(0, |index| index + 1);
         let next = (after..checked.len()).chain(0..after).find(|index| checked[*index].live.is_some())?;
-        Some((checked[next].pass(shard), next))
+        Some((checked[next].pass(), next))
     }
 }
 

@@ -75,6 +75,15 @@ impl Sources {
         Ok(closings)
     }
 
+    /// The shards in which one drop lives, or all of them.
+    pub(super) async fn shards(&self, only: Option<&DropId>) -> Vec<Shard> {
+        let Some(id) = only else { return self.engine.shards().collect() };
+        let home = self.engine.shard_of(id);
+        // If the archive does not say, its home's check finds out why.
+        let record = self.archive.drop_record(id).await.ok().flatten();
+        record.map_or_else(|| vec![home], |record| record.definition.stripes.shards(home))
+    }
+
     /// The drops of a shard, or one of them.
     pub(super) async fn drops(&self, shard: Shard, only: Option<&DropId>) -> Result<Vec<DropRecord>, ReconcileError> {
         let mut drops = Vec::new();

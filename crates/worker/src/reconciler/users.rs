@@ -63,7 +63,7 @@ impl Pass {
             shard,
             cut,
             stock,
-            opened: Stock::opened(drop),
+            opened: Stock::opened(drop, shard),
             cursor: 0,
             seen: HashSet::new(),
             met_orders: 0,
@@ -79,7 +79,7 @@ impl Pass {
 
     /// Looks at a few users more.
     pub(super) async fn step(&mut self, sources: &Sources, closings: &[Closing]) -> Result<Passed, ReconcileError> {
-        let Some(piece) = sources.engine.cut_users(&self.drop_id, self.cursor, USERS_AT_ONCE).await? else {
+        let Some(piece) = sources.engine.cut_users(self.shard, &self.drop_id, self.cursor, USERS_AT_ONCE).await? else {
             // Purged: its users are gone, and the archive alone knows its orders.
             return Ok(Passed::All);
         };

@@ -34,6 +34,9 @@ pub(crate) use watch::run;
 /// Drops of a shard that one read, or one script, deals with.
 const DROPS_AT_ONCE: usize = 200;
 
+/// Orders that one read looks through for one of this shard.
+const ORDERS_AT_ONCE: usize = 1_000;
+
 /// Entries that one read of a log takes while a recovery keeps them.
 const SALVAGE_ENTRIES: u64 = 100;
 
@@ -236,8 +239,20 @@ impl Recovery {
             return Ok(false);
         }
         let filter = OrderFilter { drop_id: Some(id.clone()), user_id: None };
-        let newest = self.archive.orders(&filter, None, 1).await?;
-        Ok(newest.iter().any(|order| order.number <= self.line.number))
+        let striped = self.drops.get(id).is_some_and(|record| record.definition.stripes.is_striped());
+        let at_once = if striped { ORDERS_AT_ONCE } else { 1 };
+        let mut before = None;
+        loop {
+            let newest = self.archive.orders(&filter, before, at_once).await?;
+            // Orders of other stripes say nothing of this one.
+            if let Some(order) = newest.iter().find(|order| order.order.id.shard() == self.shard()) {
+                return Ok(order.number <= self.line.number);
+            }
+            before = newest.last().map(|order| order.order.id);
+            if newest.len() < at_once || before.is_none() {
+                return Ok(false);
+            }
+        }
     }
 
     async fn load_drops(&mut self) -> Result<(), RecoveryError> {

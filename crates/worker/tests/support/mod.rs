@@ -215,6 +215,7 @@ pub fn definition(id: &str, stock: u32, limit: u32) -> DropDefinition {
         cancellable_for_s: 300,
         cancellations_per_user: 3,
         durability: None,
+        stripes: Default::default(),
         created_at: Timestamp::now(),
     }
 }
@@ -224,6 +225,11 @@ pub async fn open_archive(shards: u16) -> (Arc<dyn Archive>, Deployment, TempDir
     let dir = TempDir::new().expect("a temporary folder");
     let (archive, deployment) = open_archive_at(&sqlite_in(&dir), shards).await;
     (archive, deployment, dir)
+}
+
+/// An archive in this folder, for a deployment of so many shards.
+pub async fn open_archive_in(dir: &TempDir, shards: u16) -> (Arc<dyn Archive>, Deployment) {
+    open_archive_at(&sqlite_in(dir), shards).await
 }
 
 async fn open_archive_at(url: &str, shards: u16) -> (Arc<dyn Archive>, Deployment) {
@@ -267,8 +273,8 @@ pub async fn open_drop(engine: &Engine, archive: &dyn Archive, definition: DropD
     stampede_archive::open_once(archive, &record, || engine.open_drop(&definition)).await.expect("opened");
     let record = archive.drop_record(&definition.id).await.expect("readable").expect("defined");
     assert_eq!(record.stage, DropStage::Opened);
-    let DropDefinition { id, sku, price: unit_price, durability, .. } = definition;
-    Arc::new(DropTerms { id, sku, unit_price, durability })
+    let DropDefinition { id, sku, price: unit_price, durability, stripes, .. } = definition;
+    Arc::new(DropTerms { id, sku, unit_price, durability, stripes })
 }
 
 pub async fn drop_now(engine: &Engine, id: &DropId) -> LiveDrop {
@@ -299,9 +305,10 @@ pub async fn assert_agreement(engine: &Engine, archive: &dyn Archive, drop: &Dro
     assert!(owned.values().all(|units| *units <= now.limit_per_user), "{owned:?}");
     for order in &orders {
         let of = [(drop.clone(), UserDigest::of(&order.user_id))];
-        let grants = engine.user_grants(engine.shard_of(drop), &of).await.expect("readable").remove(0).grants;
+        let shard = order.id.shard();
+        let grants = engine.user_grants(shard, &of).await.expect("readable").remove(0).grants;
         let (terms, records) = grants.expect("the drop is there");
-        let mut held = records.iter().map(|record| engine.order_of(&order.user_id, &terms, record));
+        let mut held = records.iter().map(|record| engine.order_of(shard, &order.user_id, &terms, record));
         assert!(held.any(|held| held == *order), "{order:?} is not in Redis as it is in the archive: {records:?}");
     }
 }

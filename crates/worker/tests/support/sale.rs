@@ -63,7 +63,13 @@ impl Sale {
         let drop_id = id_in(&deployment, Shard::new(0).expect("in range"));
         let terms = definition(drop_id.as_str(), stock, 1);
         let (id, sku) = (terms.id.clone(), terms.sku.clone());
-        let drop = DropTerms { id, sku, unit_price: terms.price, durability: terms.durability };
+        let drop = DropTerms {
+            id,
+            sku,
+            unit_price: terms.price,
+            durability: terms.durability,
+            stripes: terms.stripes.clone(),
+        };
         let mut sale = Self { engine, archive, drop: Arc::new(drop), deployment, settings, workers: Vec::new(), dir };
         sale.start_workers(url).await;
         sale.until("all shards are set up", async |sale| sale.is_whole().await).await;

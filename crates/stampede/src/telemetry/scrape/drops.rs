@@ -101,7 +101,8 @@ async fn read_shard(
     let (mut names, mut cursor) = (HashSet::new(), 0);
     loop {
         let (next, found) = engine.scan_drops(shard, cursor, NAMES_AT_ONCE).await?;
-        names.extend(found.into_iter().filter(|id| !known.contains(id)));
+        // A striped drop is read by its home, with all stripes.
+        names.extend(found.into_iter().filter(|id| engine.shard_of(id) == shard && !known.contains(id)));
         cursor = next;
         if cursor == 0 {
             break;
