@@ -52,7 +52,8 @@ if shard.ms < due_ms then
 end
 -- A drop is unsettled as long as the archive lacks any of its facts, for whatever reason, or knows of units that have not
 -- arrived in another stripe.
-if redis.call('ZSCORE', unsettled_key, drop_id(drop_key)) or redis.call('ZSCORE', timers_key, 'transfer:' .. drop_id(drop_key)) then
+local id = drop_id(drop_key)
+if redis.call('ZSCORE', unsettled_key, id) or redis.call('ZSCORE', timers_key, 'transfer:' .. id) then
   if pause_ms > 0 then redis.call('ZADD', timers_key, wait_ms, timer) end
   return {'unsettled', shard.token}
 end

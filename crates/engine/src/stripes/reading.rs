@@ -70,12 +70,21 @@ impl StripedDrop {
         arrived.is_some_and(|arrived| arrived.entry <= to.archived)
     }
 
-    /// Units that nobody has ordered, wherever they are.
+    /// Units that nobody has ordered, wherever they are, but for those in stripes that are over.
     pub(crate) fn units_left(&self) -> u64 {
-        let sum = |of: fn(&LiveDrop) -> u64| self.stripes.iter().map(|stripe| of(&stripe.live)).sum::<u64>();
-        let total = (sum(|live| live.total_units) + sum(|live| live.sent_units))
-            .saturating_sub(sum(|live| live.received_units));
-        total.saturating_sub(sum(|live| live.sold_units) + sum(|live| live.held_units))
+        let mut whole: Option<LiveDrop> = None;
+        for stripe in &self.stripes {
+            match &mut whole {
+                Some(whole) => whole.join(&stripe.live),
+                None => whole = Some(stripe.live.clone()),
+            }
+        }
+        let is_over = |stripe: &&Stripe| matches!(stripe.live.state, DropState::Ended | DropState::Cancelled);
+        let over: u64 = self.stripes.iter().filter(is_over).map(|stripe| stripe.live.available_units).sum();
+        whole.map_or(0, |mut whole| {
+            whole.count_in_transit();
+            whole.available_units.saturating_sub(over)
+        })
     }
 
     /// The stripe in this shard.

@@ -20,6 +20,7 @@ on_both! {
     spread:
         all_stripes_follow_the_home,
         a_change_that_was_left_halfway_is_finished,
+        units_of_a_stripe_that_is_over_are_not_waited_for,
         stripes_spread_evenly_over_the_masters;
     random:
         random_striped_sales_go_as_they_should;

@@ -75,6 +75,18 @@ pub async fn a_change_that_was_left_halfway_is_finished(h: Harness) {
     sale.assert_sound().await;
 }
 
+pub async fn units_of_a_stripe_that_is_over_are_not_waited_for(h: Harness) {
+    let sale = Striped::on_sale(h, |drop| (drop.stock_units, drop.limit_per_user) = (8, 8)).await;
+    // As when its clock was a little ahead of the others', and the end was moved at that moment.
+    let over = DropChange::Close(ClosedBy::Operator);
+    sale.h.engine.change_stripe(sale.shards[3], &sale.drop.id, &over).await.expect("closed");
+    let buyer = sale.user_of(sale.shards[0], 0);
+    assert!(matches!(sale.order(&buyer, "k", 6).await, Decision::Granted(_)));
+    assert_eq!(sale.order(&buyer, "k2", 1).await, Decision::Refused(Refusal::SoldOut));
+    assert_eq!(sale.stripe(sale.shards[3]).await.available_units, 2);
+    sale.assert_sound().await;
+}
+
 pub async fn stripes_spread_evenly_over_the_masters(h: Harness) {
     let nodes = h.server().nodes().len();
     for name in ["one", "two", "three"] {
