@@ -10,7 +10,7 @@
 --   restock: key (hex), units
 --   window: starts_ms, ends_ms, limit_per_user
 --   state: the new state, and when (ms) if the drop is over with it
---   released: nothing
+--   activated: nothing
 --   send: shard, transfer, units, number of the entry
 --   receive: shard, transfer, units, number of the entry
 --   purge: state, starts_ms, ends_ms, limit_per_user, total, sold, sent, received
@@ -36,7 +36,7 @@ if not (has_sentinel(timers_key) and redis.call('SISMEMBER', drops_key, '-') == 
   return {'malformed', 'keys of the shard'}
 end
 local lengths = {
-  create = 11, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, released = 0, send = 4, receive = 4, purge = 8,
+  create = 11, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, activated = 0, send = 4, receive = 4, purge = 8,
   started = 0, version = 1,
 }
 local drops = (#KEYS - 4) / 2
@@ -93,9 +93,9 @@ local function spread(drop_key)
     redis.call('ZADD', timers_key, 0, 'spread:' .. drop_id(drop_key))
   end
 end
-function apply.released(drop_key)
+function apply.activated(drop_key)
   if redis.call('HGET', drop_key, 'state') == 'opening' then redis.call('HSET', drop_key, 'state', 'open') end
-  redis.call('ZREM', timers_key, 'release:' .. drop_id(drop_key))
+  redis.call('ZREM', timers_key, 'activate:' .. drop_id(drop_key))
 end
 function apply.send(drop_key, _, at)
   local units = tonumber(ARGV[at + 2])

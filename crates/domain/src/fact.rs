@@ -37,7 +37,7 @@ pub enum FactBody {
         drop: Box<DropDefinition>,
     },
     /// All stripes of the drop are there, and the archive says so: this one sells from here on.
-    Released,
+    Activated,
     /// Its window began.
     Started,
     /// An operator changed its window or its limit.
@@ -165,7 +165,7 @@ impl FactBody {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Opened { .. } => "opened",
-            Self::Released => "released",
+            Self::Activated => "activated",
             Self::Started => "started",
             Self::Amended { .. } => "amended",
             Self::Paused => "paused",

@@ -63,8 +63,8 @@ impl Stock {
             // A tombstone keeps the last figures; a replayed fact stands at its own place.
             FactBody::Purged(_) | FactBody::Replayed { .. } => {}
             // A stripe that was closed or called off before stays so.
-            FactBody::Released if self.state == DropState::Opening => self.state = DropState::Open,
-            FactBody::Released => {}
+            FactBody::Activated if self.state == DropState::Opening => self.state = DropState::Open,
+            FactBody::Activated => {}
             FactBody::Amended { window, limit_per_user } => {
                 self.window = *window;
                 self.limit_per_user = *limit_per_user;
@@ -179,9 +179,9 @@ mod tests {
         let definition = DropDefinition { stripes, stock_units: 7, ..definition() };
         let [mut home, mut other] = [3, 1].map(|number| Stock::opened(&definition, shard(number)));
         assert_eq!((home.total_units, other.total_units, home.state), (4, 3, DropState::Opening));
-        home.apply(&FactBody::Released);
+        home.apply(&FactBody::Activated);
         other.apply(&FactBody::Closed { by: ClosedBy::Operator });
-        other.apply(&FactBody::Released);
+        other.apply(&FactBody::Activated);
         assert_eq!((home.state, other.state), (DropState::Open, DropState::Ended));
         home.apply(&FactBody::Sent { to: shard(1), transfer: 1, units: 4 });
         assert_eq!((home.total_units, home.available_units, home.sent_units), (0, 0, 4));

@@ -169,7 +169,7 @@ fn tombstones() -> impl Strategy<Value = Tombstone> {
 fn bodies() -> impl Strategy<Value = FactBody> {
     prop_oneof![
         definitions().prop_map(|drop| FactBody::Opened { drop: Box::new(drop) }),
-        Just(FactBody::Released),
+        Just(FactBody::Activated),
         Just(FactBody::Started),
         (windows(), any::<u32>()).prop_map(|(window, limit_per_user)| FactBody::Amended { window, limit_per_user }),
         Just(FactBody::Paused),

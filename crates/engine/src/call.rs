@@ -127,7 +127,7 @@ mod tests {
             declared(&stripes::CLEAR),
             declared(&stripes::READ),
             declared(&stripes::RECEIVE),
-            declared(&stripes::RELEASE),
+            declared(&stripes::ACTIVATE),
             declared(&stripes::SEND),
             declared(&timers::DUE),
         ];

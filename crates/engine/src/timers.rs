@@ -19,8 +19,8 @@ pub enum TimerKind {
     End(DropId),
     /// A drop was called off; its orders are to be cancelled.
     Withdraw(DropId),
-    /// A striped drop was opened; it is to be released once the archive says so.
-    Release(DropId),
+    /// A striped drop was opened; it is to be activated once the archive says so.
+    Activate(DropId),
     /// A stripe was changed; the others are to follow.
     Spread(DropId),
     /// Units are on their way from this stripe to another.
@@ -47,7 +47,7 @@ impl TimerKind {
             Self::Start(id) => format!("start:{id}"),
             Self::End(id) => format!("end:{id}"),
             Self::Withdraw(id) => format!("withdraw:{id}"),
-            Self::Release(id) => format!("release:{id}"),
+            Self::Activate(id) => format!("activate:{id}"),
             Self::Spread(id) => format!("spread:{id}"),
             Self::Transfer(id) => format!("transfer:{id}"),
             Self::Purge(id) => format!("purge:{id}"),
@@ -60,7 +60,7 @@ impl TimerKind {
             Self::Start(id)
             | Self::End(id)
             | Self::Withdraw(id)
-            | Self::Release(id)
+            | Self::Activate(id)
             | Self::Spread(id)
             | Self::Transfer(id)
             | Self::Purge(id) => id,
@@ -74,7 +74,7 @@ impl TimerKind {
             "start" => Some(Self::Start(id)),
             "end" => Some(Self::End(id)),
             "withdraw" => Some(Self::Withdraw(id)),
-            "release" => Some(Self::Release(id)),
+            "activate" => Some(Self::Activate(id)),
             "spread" => Some(Self::Spread(id)),
             "transfer" => Some(Self::Transfer(id)),
             "purge" => Some(Self::Purge(id)),

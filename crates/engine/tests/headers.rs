@@ -126,7 +126,7 @@ fn bodies() -> Vec<FactBody> {
     };
     let bodies = vec![
         FactBody::Opened { drop: Box::new(drop) },
-        FactBody::Released,
+        FactBody::Activated,
         FactBody::Started,
         FactBody::Amended { window, limit_per_user: 1 },
         FactBody::Paused,
@@ -147,7 +147,7 @@ fn bodies() -> Vec<FactBody> {
             FactBody::Opened { .. } | FactBody::Started | FactBody::Amended { .. } | FactBody::Paused => {}
             FactBody::Resumed | FactBody::Restocked { .. } | FactBody::Closed { .. } | FactBody::CalledOff => {}
             FactBody::Granted(_) | FactBody::Cancelled(_) | FactBody::Compensated(_) | FactBody::Purged(_) => {}
-            FactBody::Replayed { .. } | FactBody::Released => {}
+            FactBody::Replayed { .. } | FactBody::Activated => {}
             FactBody::Sent { .. } | FactBody::Received { .. } => {}
         }
     }

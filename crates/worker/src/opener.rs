@@ -37,7 +37,7 @@ impl Opener {
         for record in &left_behind {
             tracing::info!(drop = %record.definition.id, "opening a drop that was defined and left");
             open_once(&*self.archive, record, || self.engine.open_drop(&record.definition)).await?;
-            self.engine.release_drop(&record.definition).await.map_err(OpenError::Put)?;
+            self.engine.activate_drop(&record.definition).await.map_err(OpenError::Put)?;
         }
         Ok(left_behind.len())
     }

@@ -3,7 +3,7 @@
 //! Windows are judged by the clock inside each script, so a late timekeeper sells nothing outside a window. It writes
 //! starts and ends down, so that a drop's version and the archive tell of them, cancels the orders of drops that were
 //! called off, and purges drops that have been over for long enough. Of striped drops it finishes what other processes left
-//! halfway: it releases them, lets their stripes follow the home, and has units arrive that were sent.
+//! halfway: it activates them, lets their stripes follow the home, and has units arrive that were sent.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Timekeeper {
             TimerKind::Start(id) => self.engine.change_stripe(shard, id, &DropChange::Start).await?,
             TimerKind::End(id) => self.engine.change_stripe(shard, id, &DropChange::Close(ClosedBy::Clock)).await?,
             TimerKind::Withdraw(id) => return self.withdraw(shard, id).await,
-            TimerKind::Release(id) => return self.release(id).await,
+            TimerKind::Activate(id) => return self.activate(id).await,
             TimerKind::Spread(id) => return Ok(self.engine.spread_stripe(shard, id).await?),
             TimerKind::Transfer(id) => return Ok(self.engine.finish_transfers(shard, id).await? > 0),
             TimerKind::Purge(id) => return self.purge(shard, id).await,
@@ -87,10 +87,10 @@ impl Timekeeper {
         Ok(matches!(outcome, DropChangeOutcome::Changed(_)))
     }
 
-    /// Releases a striped drop whose process died when it had opened it.
-    async fn release(&self, id: &DropId) -> Result<bool, WithdrawError> {
+    /// Activates a striped drop whose process died when it had opened it.
+    async fn activate(&self, id: &DropId) -> Result<bool, WithdrawError> {
         match self.archive.drop_record(id).await?.filter(|record| record.stage == DropStage::Opened) {
-            Some(record) => Ok(self.engine.release_drop(&record.definition).await?.is_some()),
+            Some(record) => Ok(self.engine.activate_drop(&record.definition).await?.is_some()),
             // The opener goes on with it.
             None => Ok(false),
         }

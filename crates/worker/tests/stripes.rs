@@ -79,7 +79,7 @@ impl Stage {
         let definition = self.define(name);
         let shards = definition.stripes.shards(self.engine.shard_of(&definition.id));
         let drop = open_drop(&self.engine, &*self.archive, definition.clone()).await;
-        self.engine.release_drop(&definition).await.expect("released");
+        self.engine.activate_drop(&definition).await.expect("activated");
         (drop, shards)
     }
 
@@ -193,7 +193,7 @@ async fn a_send_that_a_restart_loses_never_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drop_whose_process_died_is_released_by_a_worker() {
+async fn a_drop_whose_process_died_is_activated_by_a_worker() {
     let mut stage = Stage::set().await;
     let definition = stage.define("left");
     let drop = open_drop(&stage.engine, &*stage.archive, definition.clone()).await;
@@ -207,7 +207,7 @@ async fn a_drop_whose_process_died_is_released_by_a_worker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stripe_that_is_not_opened_yet_sells_nothing_and_is_not_released() {
+async fn a_stripe_that_is_not_opened_yet_sells_nothing_and_is_not_activated() {
     let stage = Stage::set().await;
     let definition = stage.define("half");
     let sku = definition.sku.clone();

@@ -15,8 +15,8 @@ pub async fn open_drop(
 ) -> Result<Option<LiveDrop>, OpenError<EngineError>> {
     let opening = open_once(archive, record, || engine.open_drop(&record.definition)).await?;
     // Only now does the archive say that all stripes are there.
-    let released = engine.release_drop(&record.definition).await.map_err(OpenError::Put)?;
+    let activated = engine.activate_drop(&record.definition).await.map_err(OpenError::Put)?;
     Ok(opening.map(|opening| match opening {
-        Opening::Opened(live) | Opening::AlreadyOpen(live) => released.unwrap_or(live),
+        Opening::Opened(live) | Opening::AlreadyOpen(live) => activated.unwrap_or(live),
     }))
 }

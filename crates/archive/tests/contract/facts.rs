@@ -112,7 +112,7 @@ pub async fn every_kind_of_fact_comes_back_as_it_went_in(archive: &dyn Archive) 
             sent_units: 5,
             received_units: 0,
         }),
-        FactBody::Released,
+        FactBody::Activated,
         FactBody::Sent { to: shard(4), transfer: 3, units: 7 },
         FactBody::Received { from: shard(4), transfer: 1, units: 1_000_000_000 },
     ];

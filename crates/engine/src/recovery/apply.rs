@@ -117,7 +117,7 @@ impl Changes {
         let id = &fact.drop_id;
         match &fact.body {
             FactBody::Opened { drop } => self.push("create", id, terms_args(drop, fact.shard)),
-            FactBody::Released => self.push("released", id, []),
+            FactBody::Activated => self.push("activated", id, []),
             FactBody::Sent { to, transfer, units } => {
                 self.push("send", id, transfer_args(*to, *transfer, *units, fact))
             }

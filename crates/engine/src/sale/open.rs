@@ -16,7 +16,7 @@ pub(crate) static OPEN: Call<fn(LiveDrop) -> Opening> =
 
 impl Engine {
     /// Puts a drop into Redis, once: repeated, it finds the drop there. Waits for the drop's durability. A striped drop sells
-    /// nothing before [`Self::release_drop`].
+    /// nothing before [`Self::activate_drop`].
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence; [`EngineError::OutcomeUnknown`] if it may have happened.

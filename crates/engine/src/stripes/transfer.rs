@@ -1,4 +1,4 @@
-//! Releasing stripes, and moving units between them.
+//! Activating stripes, and moving units between them.
 
 use fred::types::Value;
 use stampede_domain::{DropDefinition, DropId, Fact, FactBody, Shard};
@@ -29,7 +29,7 @@ pub enum Receiving {
     Gap,
 }
 
-pub(crate) static RELEASE: Call<()> = Call::settled(&scripts::STRIPES_RELEASE, &[("changed", ()), ("unchanged", ())]);
+pub(crate) static ACTIVATE: Call<()> = Call::settled(&scripts::STRIPES_ACTIVATE, &[("changed", ()), ("unchanged", ())]);
 pub(crate) static SEND: Call<Sending> = Call::settled(
     &scripts::STRIPES_SEND,
     &[("sent", Sending::Sent), ("already", Sending::Sent), ("stale", Sending::Stale)],
@@ -54,19 +54,19 @@ pub struct Transfer {
 
 impl Engine {
     /// Lets the stripes of a drop sell: the archive says that the drop is opened. Returns the drop. Of a drop that is not
-    /// striped there is nothing to release.
+    /// striped there is nothing to activate.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, and for a stripe that Redis does not have;
     /// [`EngineError::OutcomeUnknown`] if it may have happened.
-    pub async fn release_drop(&self, definition: &DropDefinition) -> Result<Option<LiveDrop>, EngineError> {
+    pub async fn activate_drop(&self, definition: &DropDefinition) -> Result<Option<LiveDrop>, EngineError> {
         if !definition.stripes.is_striped() {
             return Ok(None);
         }
         let mut stripes = Vec::new();
-        // The home last: as long as it is not released, nothing that is changed there could pass the others by.
+        // The home last: as long as it is not activated, nothing that is changed there could pass the others by.
         for shard in definition.stripes.shards(self.shard_of(&definition.id)).into_iter().rev() {
-            stripes.push(self.release_stripe(shard, definition).await?);
+            stripes.push(self.activate_stripe(shard, definition).await?);
         }
         let mut drop = stripes.pop();
         if let Some(drop) = &mut drop {
@@ -76,18 +76,18 @@ impl Engine {
         Ok(drop)
     }
 
-    /// Lets the stripe in one shard sell: as [`Self::release_drop`].
+    /// Lets the stripe in one shard sell: as [`Self::activate_drop`].
     ///
     /// # Errors
-    /// As [`Self::release_drop`].
-    pub async fn release_stripe(&self, shard: Shard, definition: &DropDefinition) -> Result<LiveDrop, EngineError> {
+    /// As [`Self::activate_drop`].
+    pub async fn activate_stripe(&self, shard: Shard, definition: &DropDefinition) -> Result<LiveDrop, EngineError> {
         let (id, handle) = (&definition.id, self.shared.handle(shard)?);
         let k = &handle.keys;
         let keys = [k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), Keys::drop(shard, id)];
-        let args = [Value::from(Fact::log_json(id, &FactBody::Released))];
+        let args = [Value::from(Fact::log_json(id, &FactBody::Activated))];
         let durability = self.durability(definition.durability);
         self.shared.keeper.offers(handle, durability)?;
-        let settled = self.shared.settle(handle, &RELEASE, &keys, &args).await?;
+        let settled = self.shared.settle(handle, &ACTIVATE, &keys, &args).await?;
         self.shared.keeper.keep(handle, &settled.token, durability).await?;
         self.drop_of_reply(id, settled.fields)
     }

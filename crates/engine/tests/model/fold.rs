@@ -56,7 +56,7 @@ pub fn fold(facts: &[Fact]) -> BTreeMap<DropId, Folded> {
             }
             FactBody::Compensated(_) | FactBody::Replayed { .. } => panic!("no fact is refused here"),
             FactBody::Purged(_) => panic!("nothing purges here"),
-            FactBody::Released | FactBody::Sent { .. } | FactBody::Received { .. } => panic!("nothing is striped here"),
+            FactBody::Activated | FactBody::Sent { .. } | FactBody::Received { .. } => panic!("nothing is striped here"),
         }
     }
     drops

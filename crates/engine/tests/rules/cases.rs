@@ -15,7 +15,7 @@ use stampede_engine::{
 
 use crate::support::{Harness, definition, request, user};
 
-/// A shard with a drop on sale, a paused one, one that is over, one that was called off and one stripe that is to be released, a dead letter, an order, pending
+/// A shard with a drop on sale, a paused one, one that is over, one that was called off and one stripe that is to be activated, a dead letter, an order, pending
 /// entries, a consumer that is done, and due timers.
 pub struct Stage {
     pub h: Harness,
@@ -48,7 +48,7 @@ pub enum Key {
     OverUsers,
     /// Of a drop that was called off and has no order.
     CalledOff,
-    /// Of a stripe that is not released.
+    /// Of a stripe that is not activated.
     Striped,
     /// Of a drop that is not open yet.
     New,
@@ -266,9 +266,9 @@ pub const CASES: &[Case] = {
             },
         },
         Case {
-            script: "stripes/release",
+            script: "stripes/activate",
             keys: &[Meta, Log, Unsettled, Timers, Striped],
-            run: |s| Box::pin(async { s.h.engine.release_stripe(s.h.shard, &s.striped).await.map(|_| ()) }),
+            run: |s| Box::pin(async { s.h.engine.activate_stripe(s.h.shard, &s.striped).await.map(|_| ()) }),
         },
         Case {
             script: "stripes/send",

@@ -36,11 +36,11 @@ pub struct Striped {
 impl Striped {
     pub async fn on_sale(h: Harness, change: impl FnOnce(&mut DropDefinition)) -> Self {
         let striped = Self::opened(h, change).await;
-        striped.h.engine.release_drop(&striped.definition).await.expect("released");
+        striped.h.engine.activate_drop(&striped.definition).await.expect("activated");
         striped
     }
 
-    /// One that is not released.
+    /// One that is not activated.
     pub async fn opened(h: Harness, change: impl FnOnce(&mut DropDefinition)) -> Self {
         let first = FIRST_OF_OTHERS + h.shard.number() * (STRIPES - 1);
         let others = (first..first + STRIPES - 1).map(|number| Shard::new(number).expect("in range"));
@@ -242,11 +242,11 @@ pub async fn a_drop_sells_nothing_before_all_of_it_is_there(h: Harness) {
     let shown = sale.h.engine.read_drops(sale.h.shard, std::slice::from_ref(&sale.drop.id)).await.expect("readable");
     assert_eq!(shown.drops, [None]);
     let waiting = sale.try_order("waiting", "k", 1);
-    let released = sale.h.engine.release_drop(&sale.definition);
-    let (waiting, released) = tokio::join!(waiting, released);
+    let activated = sale.h.engine.activate_drop(&sale.definition);
+    let (waiting, activated) = tokio::join!(waiting, activated);
     assert!(matches!(waiting, Ok(Decision::Granted(_))), "{waiting:?}");
-    assert_eq!(released.expect("released").expect("it is striped").total_units, 10);
-    let again = sale.h.engine.release_drop(&sale.definition).await.expect("released before").expect("it is striped");
+    assert_eq!(activated.expect("activated").expect("it is striped").total_units, 10);
+    let again = sale.h.engine.activate_drop(&sale.definition).await.expect("activated before").expect("it is striped");
     assert_eq!((again.state, again.sold_units), (DropState::Open, 1));
     sale.assert_sound().await;
 }
