@@ -13,7 +13,7 @@ ADVISORIES_LIMIT_S=120
 
 usage() {
   say "usage: ./scripts/test.sh"
-  say "Installs what is missing, then checks format, lints, tests, documentation, answers to fuzzed requests, load suites,"
+  say "Installs what is missing, then checks format, lints, tests (the benchmark's too), documentation, answers to fuzzed requests, load suites,"
   say "rolling updates on a Swarm, licences and advisories."
   say "MONGODB_URL=…  use this MongoDB in the tests, and start none"
 }
@@ -126,6 +126,8 @@ main() {
   cargo test --workspace --locked
   step "Documentation"
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+  step "The benchmark's own tests"
+  python3 -B -m unittest discover --start-directory scripts/bench/tests --top-level-directory scripts/bench
   step "Fuzzed requests"
   ./scripts/fuzz.sh --minutes 1
   step "Load suites"
