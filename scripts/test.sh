@@ -13,7 +13,7 @@ ADVISORIES_LIMIT_S=120
 
 usage() {
   say "usage: ./scripts/test.sh"
-  say "Installs what is missing, then checks format, lints, tests (the benchmark's too), documentation, answers to fuzzed requests, load suites,"
+  say "Installs what is missing, then checks format, lints, tests, documentation, answers to fuzzed requests, load suites,"
   say "rolling updates on a Swarm, licences and advisories."
   say "MONGODB_URL=…  use this MongoDB in the tests, and start none"
 }

@@ -43,15 +43,20 @@ def with_cpu(server, run, settle=None):
     return result
 
 
-def choose(pairs):
-    """Of the quiet pairs the one whose measured rate is best; if none was quiet, the one in which the load was cheapest."""
+def choose(pairs, worth=lambda run: run["rate"]):
+    """Of the quiet pairs the one whose measured run is worth most; if none was quiet, the one in which the load was cheapest."""
     quiet = [pair for pair in pairs if pair.is_quiet([other for other in pairs if other is not pair])]
     if quiet:
-        return max(quiet, key=lambda pair: pair.measured["rate"])
+        return max(quiet, key=lambda pair: worth(pair.measured))
     best = min(pairs, key=lambda pair: pair.against["tool_us"] + pair.measured["tool_us"])
     return Pair(best.against, best.measured, noisy=True)
 
 
+def take_turns(rounds, against, measured):
+    """Pairs of two runs that take turns."""
+    return [Pair(against(), measured()) for _ in range(rounds)]
+
+
 def alternate(rounds, against, measured):
-    """Lets two runs take turns, and chooses a pair."""
-    return choose([Pair(against(), measured()) for _ in range(rounds)])
+    """Lets two runs take turns, and chooses the pair with the best rate."""
+    return choose(take_turns(rounds, against, measured))

@@ -27,6 +27,10 @@ class PairsTest(unittest.TestCase):
         chosen = choose([disturbed, *usual])
         self.assertEqual((chosen.measured["rate"], chosen.noisy), (55, False))
 
+    def test_what_makes_a_run_better_is_for_the_measure_to_say(self):
+        pairs = [Pair(run(100, 4.0), {**run(100, 4.0), "p99_us": p99_us}) for p99_us in (900, 700, 800)]
+        self.assertEqual(choose(pairs, lambda run: -run["p99_us"]).measured["p99_us"], 700)
+
     def test_without_a_quiet_pair_the_least_disturbed_one_is_taken_and_marked(self):
         worse, better = Pair(run(100, 8.0), run(99, 12.0)), Pair(run(80, 5.0), run(50, 6.0))
         chosen = choose([worse, better])
