@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -107,6 +108,8 @@ def check_machine():
 
 def main():
     options = parse(sys.argv[1:])
+    # Whoever ends it wants the servers to end, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     say = lambda text: print(f"[{time.monotonic() - started:4.0f} s] {text}", file=sys.stderr, flush=True)
     try:
