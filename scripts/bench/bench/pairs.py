@@ -44,10 +44,13 @@ def with_cpu(server, run, settle=None):
 
 
 def choose(pairs, worth=lambda run: run["rate"]):
-    """Of the quiet pairs the one whose measured run is worth most; if none was quiet, the one in which the load was cheapest."""
+    """Of the quiet pairs the one whose two runs come closest to the best of their kind; if none was quiet, the one in which
+    the load was cheapest. Both sides count: a null handler that was held up would flatter what is measured beside it."""
     quiet = [pair for pair in pairs if pair.is_quiet([other for other in pairs if other is not pair])]
     if quiet:
-        return max(quiet, key=lambda pair: worth(pair.measured))
+        best_against, best_measured = (max(worth(run) for run in runs)
+                                       for runs in zip(*((pair.against, pair.measured) for pair in pairs)))
+        return max(quiet, key=lambda pair: worth(pair.against) / best_against + worth(pair.measured) / best_measured)
     best = min(pairs, key=lambda pair: pair.against["tool_us"] + pair.measured["tool_us"])
     return Pair(best.against, best.measured, noisy=True)
 
@@ -58,5 +61,5 @@ def take_turns(rounds, against, measured):
 
 
 def alternate(rounds, against, measured):
-    """Lets two runs take turns, and chooses the pair with the best rate."""
+    """Lets two runs take turns, and chooses the pair with the best rates."""
     return choose(take_turns(rounds, against, measured))

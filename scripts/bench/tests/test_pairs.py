@@ -28,8 +28,12 @@ class PairsTest(unittest.TestCase):
         self.assertEqual((chosen.measured["rate"], chosen.noisy), (55, False))
 
     def test_what_makes_a_run_better_is_for_the_measure_to_say(self):
-        pairs = [Pair(run(100, 4.0), {**run(100, 4.0), "p99_us": p99_us}) for p99_us in (900, 700, 800)]
-        self.assertEqual(choose(pairs, lambda run: -run["p99_us"]).measured["p99_us"], 700)
+        pairs = [Pair({**run(100, 4.0), "p99_us": 500}, {**run(100, 4.0), "p99_us": p99_us}) for p99_us in (900, 700, 800)]
+        self.assertEqual(choose(pairs, lambda run: 1 / run["p99_us"]).measured["p99_us"], 700)
+
+    def test_a_pair_whose_null_handler_was_held_up_does_not_flatter(self):
+        held_up, fair = Pair(run(60, 4.0), run(62, 4.0)), Pair(run(100, 4.0), run(61, 4.0))
+        self.assertIs(choose([held_up, fair]), fair)
 
     def test_without_a_quiet_pair_the_least_disturbed_one_is_taken_and_marked(self):
         worse, better = Pair(run(100, 8.0), run(99, 12.0)), Pair(run(80, 5.0), run(50, 6.0))

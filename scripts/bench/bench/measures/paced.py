@@ -20,12 +20,12 @@ def run(bench):
         rate = saturation.measured["rate"] * share
         pairs = at_rate(bench, sale, rate)
         # The rate is the same in all; what disturbs a run makes its orders dearer and slower.
-        cheapest = choose(pairs, lambda run: -cost(run))
+        cheapest = choose(pairs, lambda run: 1 / cost(run))
         costs.append(cost(cheapest.measured))
         late = "" if cheapest.measured["rate"] >= TAKEN * rate else "asked for more than it takes"
         yield cost_row(f"paced/cpu/{share}", f"{name} of saturation", cheapest, late)
         if share == 0.5:
-            yield from p99_rows(choose(pairs, lambda run: -run["p99_us"]))
+            yield from p99_rows(choose(pairs, lambda run: 1 / run["p99_us"]))
     yield cost_row("paced/cpu/1", "saturation", saturation)
     costs.append(cost(saturation.measured))
     steps = [after / before for before, after in zip(costs, costs[1:])]
