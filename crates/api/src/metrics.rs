@@ -59,6 +59,12 @@ const RATE_LIMITER_KEYS: Metric = Metric::gauge(
     "Addresses (front) or users (user) that a rate limiter remembers.",
 );
 
+const TOKENS: Metric = Metric::counter(
+    "stampede_tokens_total",
+    &["checked"],
+    "Tokens that were believed, by how: verified (signature and claims), or remembered from before.",
+);
+
 /// Everything that the API counts.
 pub const METRICS: &[Metric] = &[
     HTTP_REQUESTS,
@@ -72,6 +78,7 @@ pub const METRICS: &[Metric] = &[
     ORDERED_UNITS,
     RATE_LIMITED,
     RATE_LIMITER_KEYS,
+    TOKENS,
 ];
 
 /// The statuses that are counted under their own number; others are `other`.
@@ -285,6 +292,30 @@ impl ConnectionMetrics {
     /// Something could not be read as a request.
     pub fn unreadable(&self, code: Code) {
         counter!(UNREADABLE_REQUESTS.name, "code" => code.as_str()).increment(1);
+    }
+}
+
+/// How tokens came to be believed.
+pub(crate) struct TokenMetrics {
+    verified: Counter,
+    remembered: Counter,
+}
+
+impl TokenMetrics {
+    /// Begins to count, at 0.
+    pub fn new() -> Self {
+        let checked = |how| counter!(TOKENS.name, "checked" => how);
+        Self { verified: checked("verified"), remembered: checked("remembered") }
+    }
+
+    /// Signature and claims of one were verified.
+    pub fn verified(&self) {
+        self.verified.increment(1);
+    }
+
+    /// One was verified before.
+    pub fn remembered(&self) {
+        self.remembered.increment(1);
     }
 }
 

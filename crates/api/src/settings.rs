@@ -200,6 +200,8 @@ pub struct TokenSettings {
     pub keys: Vec<TokenKey>,
     /// Other issuers whose tokens are believed.
     pub trusted: Vec<TrustedIssuer>,
+    /// How many bytes of verified tokens are remembered; 0: none.
+    pub cache_max_bytes: u64,
 }
 
 impl Default for TokenSettings {
@@ -210,6 +212,7 @@ impl Default for TokenSettings {
             lifetime: Duration::from_secs(24 * 60 * 60),
             keys: Vec::new(),
             trusted: Vec::new(),
+            cache_max_bytes: 32 * 1024 * 1024,
         }
     }
 }

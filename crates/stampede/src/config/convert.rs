@@ -87,6 +87,7 @@ impl Config {
             lifetime: Duration::from_secs(self.token_lifetime_s),
             keys: main.into_iter().chain(self.token_keys.iter().cloned()).collect(),
             trusted: self.trusted_issuers.clone(),
+            cache_max_bytes: self.token_cache_max_bytes,
         }
     }
 

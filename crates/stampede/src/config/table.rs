@@ -184,6 +184,8 @@ settings! {
         token_lifetime_s: u64 = 86_400 in 1..=31_536_000;
         /// Other issuers to believe, as [[trusted_issuers]] with name, issuer, audience, keys and roles; here as JSON.
         trusted_issuers: Vec<TrustedIssuer> = [];
+        /// Verified tokens that a process remembers until they expire, in bytes, so that it need not verify them again; 0: none.
+        token_cache_max_bytes: u64 = 33_554_432 in 0..=17_179_869_184;
         /// Who gets a token from POST /sessions: `off`, `anonymous` (a random id) or `handle` (development only).
         sign_in: SignIn = "off";
         /// The origins under which browsers reach this service, such as https://shop.example; with commas between them.
