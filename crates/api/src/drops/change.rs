@@ -169,5 +169,6 @@ const fn verb(change: &DropChange) -> &'static str {
         DropChange::CallOff => "cancelled",
         DropChange::Amend { .. } => "changed",
         DropChange::Restock { .. } => "restocked",
+        DropChange::Release => "released",
     }
 }
