@@ -140,6 +140,7 @@ async fn change(state: &ApiState, id: &DropId, change: DropChange) -> Result<Res
         }
         DropChangeOutcome::InvalidWindow(_) => return Err(Problem::Internal),
     };
+    state.filters().observe(&live);
     state.snapshots().observe(live.clone());
     if matches!(change, DropChange::Close(_) | DropChange::CallOff) {
         give_up_window(state, &known.definition).await;
