@@ -16,5 +16,6 @@ local function bury_drop(timers_key, drop_key, users_key, figures)
     'limit_per_user', figures[4], 'total', figures[5], 'available', tonumber(figures[5]) - tonumber(figures[6]),
     'held', 0, 'sold', figures[6])
   clear_window_timers(timers_key, drop_key)
-  redis.call('ZREM', timers_key, 'withdraw:' .. drop_id(drop_key), 'purge:' .. drop_id(drop_key))
+  redis.call('ZREM', timers_key, 'withdraw:' .. drop_id(drop_key), 'purge:' .. drop_id(drop_key),
+    'release:' .. drop_id(drop_key))
 end

@@ -4,7 +4,7 @@
 -- ARGV epoch, token, number expected, number after, last_ms after, last_sequence after, then the changes, each a word, the
 --   index of its drop and:
 --   create: sku, starts_ms, ends_ms, limit_per_user, price_minor, currency, cancellable_for_s, cancellations_per_user, units,
---     durability
+--     durability, hold_ms
 --   grant: digest of the user, record, units
 --   withdraw: digest of the user, position (8 bytes), index, number of the new state
 --   restock: key (hex), units
@@ -12,6 +12,7 @@
 --   state: the new state, and when (ms) if the drop is over with it
 --   purge: state, starts_ms, ends_ms, limit_per_user, total, sold
 --   started: nothing
+--   released: nothing
 --   version: version
 -- RETURNS applied, superseded, malformed
 --   malformed: what is wrong; nothing was written
@@ -24,6 +25,8 @@
 --@include lib/set_purge_timer
 --@include lib/bury_drop
 --@include lib/drop_id
+--@include lib/give_back
+--@include lib/none_held
 local timers_key, drops_key = KEYS[3], KEYS[4]
 local byte, sub = string.byte, string.sub
 local refusal = guard(KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]))
@@ -33,7 +36,8 @@ if not (has_sentinel(timers_key) and redis.call('SISMEMBER', drops_key, '-') == 
   return {'malformed', 'keys of the shard'}
 end
 local lengths = {
-  create = 10, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, purge = 6, started = 0, version = 1,
+  create = 11, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, purge = 6, started = 0, released = 0,
+  version = 1,
 }
 local drops = (#KEYS - 4) / 2
 local present, created = {}, {}
@@ -52,14 +56,19 @@ while a <= #ARGV do
 end
 
 local apply = {}
+function apply.released(drop_key)
+  redis.call('HSET', drop_key, unpack(none_held(drop_key, {})))
+end
 function apply.create(drop_key, users_key, at)
   if redis.call('EXISTS', drop_key) == 0 then
-    create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 9)})
+    create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 10)})
   end
 end
 function apply.grant(drop_key, users_key, at)
   local user, units = ARGV[at], tonumber(ARGV[at + 2])
   redis.call('HSET', users_key, user, (redis.call('HGET', users_key, user) or '') .. ARGV[at + 1])
+  -- Held units that were sold were released by an entry that fell into a hole.
+  if tonumber(redis.call('HGET', drop_key, 'available')) < units then apply.released(drop_key) end
   redis.call('HINCRBY', drop_key, 'available', -units)
   redis.call('HINCRBY', drop_key, 'sold', units)
 end
@@ -71,7 +80,8 @@ function apply.withdraw(drop_key, users_key, at)
     if high < 4 and sub(record, r, r + 7) == position and high * 256 + low == index then
       local units = byte(record, r + 24) * 256 + byte(record, r + 25)
       redis.call('HSET', users_key, user, sub(record, 1, r + 25) .. string.char(high + 4 * state, low) .. sub(record, r + 28))
-      redis.call('HINCRBY', drop_key, 'available', units)
+      -- What is held may be released at once: for as long after the adoption nothing is granted anyway.
+      give_back(timers_key, drop_key, units, 0)
       redis.call('HINCRBY', drop_key, 'sold', -units)
     end
   end
@@ -81,7 +91,7 @@ function apply.restock(drop_key, _, at)
   redis.call('HSET', drop_key, 'restock:' .. ARGV[at], units)
   redis.call('HINCRBY', drop_key, 'restocks', 1)
   redis.call('HINCRBY', drop_key, 'total', units)
-  redis.call('HINCRBY', drop_key, 'available', units)
+  give_back(timers_key, drop_key, units, 0)
 end
 function apply.window(drop_key, _, at)
   redis.call('HSET', drop_key, 'starts_ms', ARGV[at], 'ends_ms', ARGV[at + 1], 'limit_per_user', ARGV[at + 2])
@@ -92,6 +102,7 @@ function apply.state(drop_key, _, at)
   redis.call('HSET', drop_key, 'state', ARGV[at])
   if ARGV[at] == 'ended' or ARGV[at] == 'cancelled' then
     redis.call('HSET', drop_key, 'over_ms', ARGV[at + 1])
+    apply.released(drop_key)
     clear_window_timers(timers_key, drop_key)
     set_purge_timer(timers_key, drop_key, ARGV[at + 1])
   end

@@ -64,6 +64,18 @@ const TOKENS: Metric = Metric::counter(
     &["checked"],
     "Tokens that were believed, by how: verified (signature and claims), or remembered from before.",
 );
+const LOCAL_REFUSALS: Metric = Metric::counter(
+    "stampede_local_refusals_total",
+    &[],
+    "Orders refused as sold out without asking Redis; the outcome sold_out counts them too.",
+);
+const FILTERS: Metric = Metric::gauge("stampede_filters", &[], "Filters of buyers of sold-out drops.");
+const FILTER_BYTES: Metric = Metric::gauge("stampede_filter_bytes", &[], "Memory of the filters of buyers.");
+const FILTER_BUILDS: Metric = Metric::counter(
+    "stampede_filter_builds_total",
+    &["outcome"],
+    "Filters that were to be made, by outcome: built, changed (the drop did meanwhile), too_large (filter_max_buyers), error.",
+);
 
 /// Everything that the API counts.
 pub const METRICS: &[Metric] = &[
@@ -79,6 +91,10 @@ pub const METRICS: &[Metric] = &[
     RATE_LIMITED,
     RATE_LIMITER_KEYS,
     TOKENS,
+    LOCAL_REFUSALS,
+    FILTERS,
+    FILTER_BYTES,
+    FILTER_BUILDS,
 ];
 
 /// The statuses that are counted under their own number; others are `other`.
@@ -248,6 +264,69 @@ impl OrderMetrics {
     pub fn granted(&self, units: u16) {
         self.count(OrderOutcome::Granted);
         self.units.increment(u64::from(units));
+    }
+}
+
+/// What became of a filter of buyers that was to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FilterBuild {
+    /// It was made.
+    Built,
+    /// The drop changed, or is not sold out.
+    Changed,
+    /// It has more buyers than a filter may have.
+    TooLarge,
+    /// Redis did not answer.
+    Error,
+}
+
+impl FilterBuild {
+    /// In the order of their numbers.
+    const ALL: [Self; 4] = [Self::Built, Self::Changed, Self::TooLarge, Self::Error];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::Changed => "changed",
+            Self::TooLarge => "too_large",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What is counted of filters of buyers.
+pub(crate) struct FilterMetrics {
+    refusals: Counter,
+    filters: Gauge,
+    bytes: Gauge,
+    builds: [Counter; FilterBuild::ALL.len()],
+}
+
+impl FilterMetrics {
+    /// Begins to count, at 0.
+    pub fn new() -> Self {
+        Self {
+            refusals: counter!(LOCAL_REFUSALS.name),
+            filters: gauge!(FILTERS.name),
+            bytes: gauge!(FILTER_BYTES.name),
+            builds: FilterBuild::ALL.map(|outcome| counter!(FILTER_BUILDS.name, "outcome" => outcome.as_str())),
+        }
+    }
+
+    /// An order was refused here.
+    pub fn refused(&self) {
+        self.refusals.increment(1);
+    }
+
+    /// So many filters are held now, in so many bytes.
+    pub fn held(&self, filters: usize, bytes: usize) {
+        self.filters.set(filters as f64);
+        self.bytes.set(bytes as f64);
+    }
+
+    /// A filter was to be made.
+    pub fn built(&self, outcome: FilterBuild) {
+        self.builds[outcome as usize].increment(1);
     }
 }
 

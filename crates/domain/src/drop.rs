@@ -113,6 +113,10 @@ pub struct DropDefinition {
     /// What an answer waits for; the deployment's setting where the drop says nothing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub durability: Option<Durability>,
+    /// For how long units that come back while the drop is sold out are held before anybody can order them, in ms: what lets
+    /// api processes refuse without asking Redis, by what they learned that long ago at most. 0 means not at all.
+    #[serde(default)]
+    pub hold_ms: u32,
     /// When it was defined.
     pub created_at: Timestamp,
 }
@@ -126,6 +130,8 @@ impl DropDefinition {
     pub const MAX_CANCELLABLE_FOR_S: u32 = 7_776_000;
     /// The most cancellations per user.
     pub const MAX_CANCELLATIONS_PER_USER: u32 = 100;
+    /// The longest hold of units that come back, in ms.
+    pub const MAX_HOLD_MS: u32 = 10_000;
 }
 
 /// What stays of a drop once it is purged, beside its definition: its last figures. Nothing is held any more.

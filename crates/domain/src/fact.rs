@@ -56,6 +56,8 @@ pub enum FactBody {
         /// How many units were added.
         units: u32,
     },
+    /// The units that were held when they came back to the sold-out drop can be ordered.
+    Released,
     /// It ended, for good.
     Closed {
         /// What ended it.
@@ -150,6 +152,7 @@ impl FactBody {
             Self::Paused => "paused",
             Self::Resumed => "resumed",
             Self::Restocked { .. } => "restocked",
+            Self::Released => "released",
             Self::Closed { .. } => "closed",
             Self::CalledOff => "called_off",
             Self::Granted(_) => GRANTED,

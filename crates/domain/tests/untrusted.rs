@@ -102,6 +102,7 @@ fn definitions() -> impl Strategy<Value = DropDefinition> {
             cancellable_for_s: numbers.2,
             cancellations_per_user: numbers.3,
             durability,
+            hold_ms: numbers.1,
             created_at,
         },
     )
@@ -159,6 +160,7 @@ fn bodies() -> impl Strategy<Value = FactBody> {
     prop_oneof![
         definitions().prop_map(|drop| FactBody::Opened { drop: Box::new(drop) }),
         Just(FactBody::Started),
+        Just(FactBody::Released),
         (windows(), any::<u32>()).prop_map(|(window, limit_per_user)| FactBody::Amended { window, limit_per_user }),
         Just(FactBody::Paused),
         Just(FactBody::Resumed),

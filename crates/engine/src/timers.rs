@@ -1,5 +1,5 @@
-//! What falls due: the start and the end of windows, the orders of drops that were called off, the purge of drops that are
-//! over.
+//! What falls due: the start and the end of windows, the orders of drops that were called off, the release of held
+//! units, the purge of drops that are over.
 
 use fred::types::Value;
 use stampede_domain::{DropId, Shard, Timestamp};
@@ -19,6 +19,8 @@ pub enum TimerKind {
     End(DropId),
     /// A drop was called off; its orders are to be cancelled.
     Withdraw(DropId),
+    /// Units that came back to a sold-out drop were held for long enough.
+    Release(DropId),
     /// A drop is over; it is to be purged once it has been kept long enough.
     Purge(DropId),
 }
@@ -42,6 +44,7 @@ impl TimerKind {
             "start" => Some(Self::Start(id)),
             "end" => Some(Self::End(id)),
             "withdraw" => Some(Self::Withdraw(id)),
+            "release" => Some(Self::Release(id)),
             "purge" => Some(Self::Purge(id)),
             _ => None,
         }

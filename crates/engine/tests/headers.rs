@@ -120,6 +120,7 @@ fn bodies() -> Vec<FactBody> {
         FactBody::Started,
         FactBody::Amended { window, limit_per_user: 1 },
         FactBody::Paused,
+        FactBody::Released,
         FactBody::Resumed,
         FactBody::Restocked { key, units: 1 },
         FactBody::Closed { by: ClosedBy::Clock },
@@ -135,7 +136,7 @@ fn bodies() -> Vec<FactBody> {
             FactBody::Opened { .. } | FactBody::Started | FactBody::Amended { .. } | FactBody::Paused => {}
             FactBody::Resumed | FactBody::Restocked { .. } | FactBody::Closed { .. } | FactBody::CalledOff => {}
             FactBody::Granted(_) | FactBody::Cancelled(_) | FactBody::Compensated(_) | FactBody::Purged(_) => {}
-            FactBody::Replayed { .. } => {}
+            FactBody::Replayed { .. } | FactBody::Released => {}
         }
     }
     bodies

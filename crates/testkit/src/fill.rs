@@ -52,6 +52,7 @@ fn definition(n: u64, orders: u64) -> DropDefinition {
         cancellable_for_s: 0,
         cancellations_per_user: 3,
         durability: None,
+        hold_ms: 0,
         created_at: Timestamp::now(),
     }
 }

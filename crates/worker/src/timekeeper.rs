@@ -1,8 +1,8 @@
 //! The timekeeper: fires what is due.
 //!
 //! Windows are judged by the clock inside each script, so a late timekeeper sells nothing outside a window. It writes
-//! starts and ends down, so that a drop's version and the archive tell of them, cancels the orders of drops that were
-//! called off, and purges drops that have been over for long enough.
+//! starts and ends down, so that a drop's version and the archive tell of them, makes units available that were
+//! held when they came back, cancels the orders of drops that were called off, and purges drops that have been over for long enough.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +57,8 @@ impl Timekeeper {
             for timer in due {
                 match self.fire(&timer.kind).await {
                     Ok(did) => {
-                        if did && matches!(timer.kind, TimerKind::Start(_) | TimerKind::End(_)) {
+                        if did && matches!(timer.kind, TimerKind::Start(_) | TimerKind::End(_) | TimerKind::Release(_))
+                        {
                             metrics::timer_late(timer.now.as_ms() - timer.due_at.as_ms());
                         }
                         fired += usize::from(did);
@@ -76,6 +77,7 @@ impl Timekeeper {
         let outcome = match timer {
             TimerKind::Start(id) => self.engine.change_drop(id, &DropChange::Start).await?,
             TimerKind::End(id) => self.engine.change_drop(id, &DropChange::Close(ClosedBy::Clock)).await?,
+            TimerKind::Release(id) => self.engine.change_drop(id, &DropChange::Release).await?,
             TimerKind::Withdraw(id) => return self.withdraw(id).await,
             TimerKind::Purge(id) => return self.purge(id).await,
         };

@@ -156,8 +156,8 @@ impl Plan {
         self.ends_at.is_some_and(|ends_at| ends_at <= now)
     }
 
-    /// The drop to define.
-    pub fn define(&self, id: DropId, sku: Sku, price: Money, now: Timestamp) -> DropDefinition {
+    /// The drop to define; `hold_ms` is a setting of the process that defines it.
+    pub fn define(&self, id: DropId, sku: Sku, price: Money, hold_ms: u32, now: Timestamp) -> DropDefinition {
         DropDefinition {
             id,
             sku,
@@ -169,6 +169,7 @@ impl Plan {
             cancellable_for_s: self.cancellable_for_s,
             cancellations_per_user: self.cancellations_per_user,
             durability: self.durability,
+            hold_ms,
             created_at: now,
         }
     }
@@ -179,7 +180,7 @@ impl Plan {
             Sells::Sku(sku) => sku,
             Sells::New(product) => &product.sku,
         };
-        let mut planned = self.define(kept.id.clone(), sku.clone(), kept.price, kept.created_at);
+        let mut planned = self.define(kept.id.clone(), sku.clone(), kept.price, kept.hold_ms, kept.created_at);
         if self.starts_at.is_none() {
             planned.window.starts_at = kept.window.starts_at;
         }
@@ -216,7 +217,7 @@ mod tests {
         let now = Timestamp::from_ms(1_000);
         let plan = asked().check().expect("makes sense");
         let price = Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
-        let drop = plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, now);
+        let drop = plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, 250, now);
         assert_eq!((drop.limit_per_user, drop.cancellable_for_s, drop.cancellations_per_user), (1, 0, 3));
         assert_eq!((drop.window.starts_at, drop.window.ends_at, drop.durability), (now, None, None));
     }
@@ -252,7 +253,7 @@ mod tests {
         let (early, late) = (Timestamp::from_ms(1_000), Timestamp::from_ms(9_000));
         let price = Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
         let plan = asked().check().expect("makes sense");
-        let kept = plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, early);
+        let kept = plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, 250, early);
         assert!(plan.is(&kept), "it starts when it was first asked for");
         let other = CreateDrop { starts_at: Some(late), ..asked() }.check().expect("makes sense");
         assert!(!other.is(&kept));

@@ -1,5 +1,6 @@
 //! Placing an order: the hot path.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -92,6 +93,10 @@ async fn decide(
     let (started, limit) = (Instant::now(), state.settings().request_timeout);
     let preparing = timeout(limit, prepare(state, caller, key, parts, body)).await;
     let request = preparing.map_err(|_| Problem::Unavailable("The request took too long"))??;
+    if state.filters().refuses(&request) {
+        return Err(Problem::SoldOut);
+    }
+    let drop = Arc::clone(&request.drop);
     let left = limit.saturating_sub(started.elapsed());
     // From here on the order may be granted even if nobody waits for it any more.
     let deciding = timeout(left, state.engine().place_order(request, patience(left))).await;
@@ -99,7 +104,12 @@ async fn decide(
     match decision {
         Decision::Granted(order) => confirmed(state, &order, OrderOutcome::Granted),
         Decision::Replayed(order) => confirmed(state, &order, OrderOutcome::Replayed),
-        Decision::Refused(refusal) => Err(problem(refusal)),
+        Decision::Refused(refusal) => {
+            if refusal == Refusal::SoldOut {
+                state.filters().refused_by_redis(&drop.id);
+            }
+            Err(problem(refusal))
+        }
         Decision::Purged(asked) => {
             let left = limit.saturating_sub(started.elapsed());
             let replaying = timeout(left, Box::pin(replay(state, &asked))).await;

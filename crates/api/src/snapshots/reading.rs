@@ -135,6 +135,7 @@ pub(super) mod tests {
             version: Version::new(Epoch(1), 7),
             purged: false,
             durability: None,
+            hold_ms: 0,
             as_of: second(as_of_s),
         }
     }

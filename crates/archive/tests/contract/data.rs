@@ -51,6 +51,7 @@ pub fn drop_of(sku: &str, drop_id: &str, window: Window) -> DropDefinition {
         cancellable_for_s: 600,
         cancellations_per_user: 3,
         durability: None,
+        hold_ms: 0,
         created_at: at(0),
     }
 }

@@ -50,7 +50,7 @@ impl Engine {
 }
 
 /// What `lua/lib/create_drop.lua` takes, in its order.
-pub(crate) fn terms_args(definition: &DropDefinition) -> [Value; 10] {
+pub(crate) fn terms_args(definition: &DropDefinition) -> [Value; 11] {
     [
         Value::from(definition.sku.as_str()),
         Value::from(definition.window.starts_at.as_ms()),
@@ -62,6 +62,7 @@ pub(crate) fn terms_args(definition: &DropDefinition) -> [Value; 10] {
         Value::from(i64::from(definition.cancellations_per_user)),
         Value::from(i64::from(definition.stock_units)),
         Value::from(definition.durability.map_or("", Durability::as_str)),
+        Value::from(i64::from(definition.hold_ms)),
     ]
 }
 

@@ -116,6 +116,7 @@ pub(crate) fn read_live_drop(
         version: Version(fields.parse()?).at_least(epoch),
         purged: fields.optional::<u8>()?.is_some(),
         durability: fields.optional()?,
+        hold_ms: fields.optional()?.unwrap_or_default(),
         as_of,
     })
 }

@@ -15,7 +15,7 @@ use stampede_engine::{
 
 use crate::support::{Harness, definition, request, user};
 
-/// A shard with a drop on sale, a paused one, one that is over and one that was called off, a dead letter, an order, pending
+/// A shard with a drop on sale, a paused one, one that is over, one that was called off and one that holds units, a dead letter, an order, pending
 /// entries, a consumer that is done, and due timers.
 pub struct Stage {
     pub h: Harness,
@@ -23,6 +23,7 @@ pub struct Stage {
     pub paused: Arc<DropTerms>,
     pub over: Arc<DropTerms>,
     pub called_off: Arc<DropTerms>,
+    pub held: Arc<DropTerms>,
     pub dead: Fact,
     pub order: Order,
     pub receipts: Vec<EntryReceipt>,
@@ -47,6 +48,8 @@ pub enum Key {
     OverUsers,
     /// Of a drop that was called off and has no order.
     CalledOff,
+    /// Of a sold-out drop of which units are held, long enough.
+    Held,
     /// Of a drop that is not open yet.
     New,
     NewUsers,
@@ -89,6 +92,10 @@ impl Stage {
         let acknowledged = h.engine.acknowledge_with_letters(h.shard, Epoch(1), &receipts(&done), &letters).await;
         acknowledged.expect("acknowledged");
         let pending = h.engine.read_new(h.shard, "busy", 2).await.expect("readable").entries;
+        let held = h.open_with("held", |drop| (drop.stock_units, drop.hold_ms) = (1, 1)).await;
+        h.buy(&held, "a", "k", 1).await;
+        let more = DropChange::Restock { key: KeyDigest([9; 8]), units: 1 };
+        h.engine.change_drop(&held.id, &more).await.expect("restocked");
         h.buy(&live, "later", "k", 1).await;
         let newest = h.log().await.pop().expect("an entry");
         let token = h.engine.inspect_shard(h.shard).await.expect("readable").token;
@@ -97,6 +104,7 @@ impl Stage {
             paused,
             over,
             called_off,
+            held,
             dead,
             order,
             receipts: receipts(&pending),
@@ -120,6 +128,7 @@ impl Stage {
             Key::Paused => Keys::drop(shard, &self.paused.id),
             Key::Over => Keys::drop(shard, &self.over.id),
             Key::OverUsers => Keys::users(shard, &self.over.id),
+            Key::Held => Keys::drop(shard, &self.held.id),
             Key::CalledOff => Keys::drop(shard, &self.called_off.id),
             Key::New => Keys::drop(shard, &self.h.id("new")),
             Key::NewUsers => Keys::users(shard, &self.h.id("new")),
@@ -183,7 +192,8 @@ fn letter_change(fact: Fact) -> LetterChange {
 
 pub const CASES: &[Case] = {
     use Key::{
-        CalledOff, Dead, Drops, Live, LiveUsers, Log, Meta, New, NewUsers, Over, OverUsers, Paused, Timers, Unsettled,
+        CalledOff, Dead, Drops, Held, Live, LiveUsers, Log, Meta, New, NewUsers, Over, OverUsers, Paused, Timers,
+        Unsettled,
     };
     const CHANGE: &[Key] = &[Meta, Log, Unsettled, Timers, Live];
     &[
@@ -197,7 +207,7 @@ pub const CASES: &[Case] = {
         },
         Case {
             script: "sale/cancel",
-            keys: &[Meta, Log, Unsettled, Live, LiveUsers],
+            keys: &[Meta, Log, Unsettled, Timers, Live, LiveUsers],
             run: |s| {
                 Box::pin(async {
                     let order = OrderRef::from(&s.order);
@@ -211,6 +221,11 @@ pub const CASES: &[Case] = {
             run: |s| Box::pin(async { s.h.engine.open_drop(&definition(s.h.id("new"))).await.map(|_| ()) }),
         },
         Case { script: "sale/start", keys: CHANGE, run: |s| s.change(&s.live, DropChange::Start) },
+        Case {
+            script: "sale/release",
+            keys: &[Meta, Log, Unsettled, Timers, Held],
+            run: |s| s.change(&s.held, DropChange::Release),
+        },
         Case { script: "sale/pause", keys: CHANGE, run: |s| s.change(&s.live, DropChange::Pause) },
         Case {
             script: "sale/resume",
@@ -253,7 +268,7 @@ pub const CASES: &[Case] = {
         },
         Case {
             script: "dead/compensate",
-            keys: &[Meta, Log, Unsettled, Dead, Live, LiveUsers],
+            keys: &[Meta, Log, Unsettled, Dead, Live, LiveUsers, Timers],
             run: |s| Box::pin(async { s.h.engine.compensate_letter(&s.dead).await.map(|_| ()) }),
         },
         Case {

@@ -229,6 +229,7 @@ pub fn definition(id: DropId) -> DropDefinition {
         cancellable_for_s: 300,
         cancellations_per_user: 3,
         durability: None,
+        hold_ms: 0,
         created_at: Timestamp::now(),
     }
 }

@@ -249,6 +249,14 @@ settings! {
         /// For how long an answer of /readyz is reused.
         ready_max_age_ms: u64 = 1_000 in 0..=60_000;
     }
+    "Refusals without Redis" {
+        /// For how long the api may refuse orders by what it knew; units that come back are held as long. 0 is off.
+        filter_max_age_ms: u64 = 250 in 0..=10_000;
+        /// The most buyers of a drop whose orders are refused so; a filter takes nine bits for each.
+        filter_max_buyers: u64 = 1_000_000 in 1..=100_000_000;
+        /// The most drops at a time, in each api process.
+        filters_max: u64 = 64 in 1..=10_000;
+    }
     "Deciding orders" {
         /// How long a Redis command may take before its outcome counts as unknown.
         command_timeout_ms: u64 = 2_000 in 10..=HOUR_MS;

@@ -215,6 +215,7 @@ pub fn definition(id: &str, stock: u32, limit: u32) -> DropDefinition {
         cancellable_for_s: 300,
         cancellations_per_user: 3,
         durability: None,
+        hold_ms: 0,
         created_at: Timestamp::now(),
     }
 }

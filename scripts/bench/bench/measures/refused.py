@@ -9,7 +9,7 @@ from ..pairs import alternate, with_cpu
 from ..rows import at_least, row_of_pair
 
 TITLE = "refused orders/s, decided in the api and by Redis"
-FILTER_SETTING = "sold_out_filter_max_age_ms"
+FILTER_SETTING = "filter_max_age_ms"
 BUYERS = 10_000
 # Orders that went to Redis, by the api's own count.
 TO_REDIS = "stampede_group_orders_sum"

@@ -181,6 +181,7 @@ mod tests {
             cancellable_for_s: 0,
             cancellations_per_user: 0,
             durability: None,
+            hold_ms: 0,
             created_at: Timestamp::from_ms(created_at_ms),
         };
         assert_eq!(archive.define_drop(&definition).await.expect("defined"), DefineDrop::Defined);
