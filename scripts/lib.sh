@@ -89,7 +89,7 @@ check_version() {
       ;;
     python)
       found=$(python3 --version | cut -d ' ' -f 2)
-      at_least 3.10 "$found" || die "Python $found is installed; the fuzzer needs 3.10 or newer."
+      at_least 3.10 "$found" || die "Python $found is installed; the fuzzer and the benchmark need 3.10 or newer."
       ;;
     node)
       found=$(node --version | tr -d v)

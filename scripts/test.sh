@@ -126,6 +126,8 @@ main() {
   cargo test --workspace --locked
   step "Documentation"
   RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+  step "The benchmark's own tests"
+  python3 -B -m unittest discover --start-directory scripts/bench/tests --top-level-directory scripts/bench
   step "Fuzzed requests"
   ./scripts/fuzz.sh --minutes 1
   step "Load suites"

@@ -1,7 +1,7 @@
 -- Gives back an order that the archive cannot keep: its units go back to the drop and to its owner's limit. The letter stays
 -- until the archive knows, so that the order can be read at every moment.
 --
--- KEYS 6: meta, log, unsettled, dead, drop, users
+-- KEYS 7: meta, log, unsettled, dead, drop, users, timers
 -- ARGV deadline_ms, floor_ms, id of the fact, data, digest of the user, position (8 bytes), index
 -- RETURNS compensated, already, replaying, gone, unknown, shard-recovering, past-deadline
 --   compensated: token
@@ -17,7 +17,9 @@
 --@include lib/is_whole
 --@include lib/has_dead
 --@include lib/find_grant
+--@include lib/give_back
 local log_key, unsettled_key, dead_key, drop_key, users_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local timers_key = KEYS[7]
 local fact, data, user, position, index = ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local byte, sub = string.byte, string.sub
 
@@ -25,7 +27,7 @@ local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
 local drop = redis.call('HMGET', drop_key, 'available', 'sold')
 local records = redis.call('HMGET', users_key, '-', user)
-if not (drop[1] and records[1] and is_whole(log_key, unsettled_key) and has_dead(dead_key)) then
+if not (drop[1] and records[1] and is_whole(log_key, unsettled_key, timers_key) and has_dead(dead_key)) then
   return {'shard-recovering'}
 end
 local record = records[2] or ''
@@ -41,6 +43,7 @@ local units = byte(record, found + 24) * 256 + byte(record, found + 25)
 local high, low = byte(record, found + 26, found + 27)
 redis.call('HSET', users_key, user, sub(record, 1, found + 25) .. string.char(high + 8, low) .. sub(record, found + 28))
 redis.call('HSET', dead_key, fact, 'c' .. sub(letter, 2))
-touch_drop(shard, unsettled_key, drop_key, {'available', tonumber(drop[1]) + units, 'sold', tonumber(drop[2]) - units})
+touch_drop(shard, unsettled_key, drop_key, {'sold', tonumber(drop[2]) - units})
+give_back(timers_key, drop_key, units, shard.last_ms)
 if tonumber(drop[1]) == 0 then announce(shard, drop_key) end
 return {'compensated', shard.token}

@@ -17,5 +17,6 @@ local function bury_drop(timers_key, drop_key, users_key, figures)
     'held', 0, 'sold', figures[6], 'sent', figures[7], 'received', figures[8])
   clear_window_timers(timers_key, drop_key)
   local id = drop_id(drop_key)
-  redis.call('ZREM', timers_key, 'withdraw:' .. id, 'purge:' .. id, 'activate:' .. id, 'spread:' .. id)
+  redis.call('ZREM', timers_key, 'withdraw:' .. id, 'purge:' .. id, 'release:' .. id,
+    'activate:' .. id, 'spread:' .. id)
 end

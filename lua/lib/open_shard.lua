@@ -5,7 +5,7 @@
 -- process is not the one that the shard trusts, or the shard was never set up.
 local function open_shard(meta_key)
   local meta = redis.call('HMGET', meta_key, 'token', 'epoch', 'last_ms', 'last_sequence', 'number', 'floor',
-    'appended_orders', 'acknowledged_orders', 'appended_bytes', 'acknowledged_bytes')
+    'appended_orders', 'acknowledged_orders', 'appended_bytes', 'acknowledged_bytes', 'adopted_ms')
   for field = 1, 10 do
     if not meta[field] then return nil end
   end
@@ -22,6 +22,7 @@ local function open_shard(meta_key)
     acknowledged_orders = tonumber(meta[8]),
     appended_bytes = tonumber(meta[9]),
     acknowledged_bytes = tonumber(meta[10]),
+    adopted_ms = tonumber(meta[11] or 0),
     time_ms = read_clock(),
   }
   next_position(shard)

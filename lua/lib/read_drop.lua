@@ -2,7 +2,7 @@
 local function read_drop(drop_key)
   local fields = redis.call('HMGET', drop_key, 'sku', 'state', 'starts_ms', 'ends_ms', 'limit_per_user', 'price_minor',
     'currency', 'cancellable_for_s', 'cancellations_per_user', 'total', 'available', 'held', 'sold', 'version',
-    'purged', 'durability', 'stripes', 'sent', 'received')
+    'purged', 'durability', 'stripes', 'sent', 'received', 'hold_ms')
   if not fields[2] then return nil end
   return fields
 end

@@ -20,7 +20,8 @@ if last_ms > 0 then redis.call('XSETID', KEYS[2], string.format('%.0f-%d', last_
 if redis.call('XLEN', KEYS[2]) == 0 then
   redis.call('HSET', KEYS[1], 'acknowledged_orders', meta[4], 'acknowledged_bytes', meta[5])
 end
+local now_ms = read_clock()
 redis.call('HSET', KEYS[1], 'token', token, 'epoch', epoch, 'line', epoch, 'last_ms', last_ms,
-  'last_sequence', last_sequence, 'floor', math.max(tonumber(meta[3]), read_clock() + tonumber(ARGV[6])))
+  'last_sequence', last_sequence, 'floor', math.max(tonumber(meta[3]), now_ms + tonumber(ARGV[6])), 'adopted_ms', now_ms)
 redis.call('PUBLISH', (string.gsub(KEYS[1], 'meta$', 'changes')), '*')
 return {'adopted'}

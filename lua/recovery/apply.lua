@@ -4,7 +4,7 @@
 -- ARGV epoch, token, number expected, number after, last_ms after, last_sequence after, then the changes, each a word, the
 --   index of its drop and:
 --   create: sku, starts_ms, ends_ms, limit_per_user, price_minor, currency, cancellable_for_s, cancellations_per_user, units,
---     durability, stripes
+--     durability, stripes, hold_ms
 --   grant: digest of the user, record, units
 --   withdraw: digest of the user, position (8 bytes), index, number of the new state
 --   restock: key (hex), units
@@ -15,6 +15,7 @@
 --   receive: shard, transfer, units, number of the entry
 --   purge: state, starts_ms, ends_ms, limit_per_user, total, sold, sent, received
 --   started: nothing
+--   released: nothing
 --   version: version
 -- RETURNS applied, superseded, malformed
 --   malformed: what is wrong; nothing was written
@@ -27,6 +28,8 @@
 --@include lib/set_purge_timer
 --@include lib/bury_drop
 --@include lib/drop_id
+--@include lib/give_back
+--@include lib/none_held
 local timers_key, drops_key = KEYS[3], KEYS[4]
 local byte, sub = string.byte, string.sub
 local refusal = guard(KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]))
@@ -36,8 +39,8 @@ if not (has_sentinel(timers_key) and redis.call('SISMEMBER', drops_key, '-') == 
   return {'malformed', 'keys of the shard'}
 end
 local lengths = {
-  create = 11, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, activated = 0, send = 4, receive = 4, purge = 8,
-  started = 0, version = 1,
+  create = 12, grant = 3, withdraw = 4, restock = 2, window = 3, state = 2, activated = 0, released = 0, send = 4, receive = 4,
+  purge = 8, started = 0, version = 1,
 }
 local drops = (#KEYS - 4) / 2
 local present, created = {}, {}
@@ -56,14 +59,19 @@ while a <= #ARGV do
 end
 
 local apply = {}
+function apply.released(drop_key)
+  redis.call('HSET', drop_key, unpack(none_held(drop_key, {})))
+end
 function apply.create(drop_key, users_key, at)
   if redis.call('EXISTS', drop_key) == 0 then
-    create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 10)}, 0)
+    create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 11)}, 0)
   end
 end
 function apply.grant(drop_key, users_key, at)
   local user, units = ARGV[at], tonumber(ARGV[at + 2])
   redis.call('HSET', users_key, user, (redis.call('HGET', users_key, user) or '') .. ARGV[at + 1])
+  -- Held units that were sold were released by an entry that fell into a hole.
+  if tonumber(redis.call('HGET', drop_key, 'available')) < units then apply.released(drop_key) end
   redis.call('HINCRBY', drop_key, 'available', -units)
   redis.call('HINCRBY', drop_key, 'sold', units)
 end
@@ -75,7 +83,8 @@ function apply.withdraw(drop_key, users_key, at)
     if high < 4 and sub(record, r, r + 7) == position and high * 256 + low == index then
       local units = byte(record, r + 24) * 256 + byte(record, r + 25)
       redis.call('HSET', users_key, user, sub(record, 1, r + 25) .. string.char(high + 4 * state, low) .. sub(record, r + 28))
-      redis.call('HINCRBY', drop_key, 'available', units)
+      -- What is held may be released at once: for as long after the adoption nothing is granted anyway.
+      give_back(timers_key, drop_key, units, 0)
       redis.call('HINCRBY', drop_key, 'sold', -units)
     end
   end
@@ -85,7 +94,7 @@ function apply.restock(drop_key, _, at)
   redis.call('HSET', drop_key, 'restock:' .. ARGV[at], units)
   redis.call('HINCRBY', drop_key, 'restocks', 1)
   redis.call('HINCRBY', drop_key, 'total', units)
-  redis.call('HINCRBY', drop_key, 'available', units)
+  give_back(timers_key, drop_key, units, 0)
 end
 -- The other stripes may not know yet what became of this one.
 local function spread(drop_key)
@@ -123,6 +132,7 @@ function apply.state(drop_key, _, at)
   spread(drop_key)
   if ARGV[at] == 'ended' or ARGV[at] == 'cancelled' then
     redis.call('HSET', drop_key, 'over_ms', ARGV[at + 1])
+    apply.released(drop_key)
     clear_window_timers(timers_key, drop_key)
     set_purge_timer(timers_key, drop_key, ARGV[at + 1])
   end

@@ -12,6 +12,7 @@
 --@include lib/set_purge_timer
 --@include lib/drop_id
 --@include lib/is_whole
+--@include lib/none_held
 local log_key, unsettled_key, timers_key, drop_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
@@ -24,7 +25,7 @@ if drop[2] then return drop_reply('invalid-transition', shard, drop_key) end
 
 local over_ms = shard.ms
 local reply = change_drop(shard, log_key, unsettled_key, timers_key, drop_key, 'called_off', ARGV[3],
-  {'state', 'cancelled', 'over_ms', over_ms})
+  none_held(drop_key, {'state', 'cancelled', 'over_ms', over_ms}))
 if reply[1] == 'changed' then
   clear_window_timers(timers_key, drop_key)
   -- Due at once: the worker that cancels the orders takes this timer away when none is left.

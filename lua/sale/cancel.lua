@@ -1,6 +1,6 @@
 -- Cancels one order: its units go back to the drop and to its owner's limit.
 --
--- KEYS 5: meta, log, unsettled, drop, users
+-- KEYS 6: meta, log, unsettled, timers, drop, users
 -- ARGV deadline_ms, floor_ms, digest of the user, position (8 bytes), index, shopper if its owner asks, data
 -- RETURNS cancelled, already, closed, purged, unknown, shard-recovering, past-deadline
 --   cancelled, closed, purged, unknown: token
@@ -11,7 +11,8 @@
 --@include lib/touch_drop
 --@include lib/announce
 --@include lib/is_whole
-local log_key, unsettled_key, drop_key, users_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+--@include lib/give_back
+local log_key, unsettled_key, timers_key, drop_key, users_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local user, position, index, by, data = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local byte, sub = string.byte, string.sub
 
@@ -20,7 +21,7 @@ if not shard then return refusal end
 local drop = redis.call('HMGET', drop_key, 'available', 'sold', 'cancellable_for_s', 'cancellations_per_user',
   'purged')
 local records = redis.call('HMGET', users_key, '-', user)
-if not (drop[1] and records[1] and is_whole(log_key, unsettled_key)) then return {'shard-recovering'} end
+if not (drop[1] and records[1] and is_whole(log_key, unsettled_key, timers_key)) then return {'shard-recovering'} end
 if drop[5] then return {'purged', shard.token} end
 
 local record, found, cancelled = records[2] or '', nil, 0
@@ -40,6 +41,7 @@ end
 if not append_entry(shard, log_key, 'cancelled', data, '', 0) then return {'shard-recovering'} end
 local units = byte(record, found + 24) * 256 + byte(record, found + 25)
 redis.call('HSET', users_key, user, sub(record, 1, found + 25) .. string.char(high + 4, low) .. sub(record, found + 28))
-touch_drop(shard, unsettled_key, drop_key, {'available', tonumber(drop[1]) + units, 'sold', tonumber(drop[2]) - units})
+touch_drop(shard, unsettled_key, drop_key, {'sold', tonumber(drop[2]) - units})
+give_back(timers_key, drop_key, units, shard.last_ms)
 if tonumber(drop[1]) == 0 then announce(shard, drop_key) end
 return {'cancelled', shard.token}

@@ -12,6 +12,7 @@
 --@include lib/set_purge_timer
 --@include lib/is_over
 --@include lib/is_whole
+--@include lib/none_held
 local log_key, unsettled_key, timers_key, drop_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local by = ARGV[4]
 
@@ -31,7 +32,7 @@ if by == 'clock' and not is_over(drop[2], shard.ms) then return drop_reply('inva
 
 local over_ms = shard.ms
 local reply = change_drop(shard, log_key, unsettled_key, timers_key, drop_key, 'closed', ARGV[3],
-  {'state', 'ended', 'over_ms', over_ms})
+  none_held(drop_key, {'state', 'ended', 'over_ms', over_ms}))
 if reply[1] == 'changed' then
   clear_window_timers(timers_key, drop_key)
   set_purge_timer(timers_key, drop_key, over_ms)

@@ -10,7 +10,7 @@
 --   decided: token, epoch, ms and sequence of the entry, results, then state, starts_ms, ends_ms and limit of each drop
 --   results, one after another: g granted, r and 28 bytes of record: replayed, k key reused, p phase, c price changed,
 --   l and 4 bytes owned: limit, s sold out, i and 4 bytes available: insufficient, b archive behind, u drop purged, x drop missing
--- LOGS granted, closed
+-- LOGS granted, closed, released
 --@include lib/enter
 --@include lib/append_entry
 --@include lib/touch_drop
@@ -19,6 +19,7 @@
 --@include lib/is_whole
 --@include lib/close_by_clock
 --@include lib/granted_traces
+--@include lib/release_held
 local log_key, unsettled_key = KEYS[2], KEYS[3]
 local requests, data = ARGV[5], ARGV[6]
 local byte, char, sub = string.byte, string.char, string.sub
@@ -40,18 +41,37 @@ local sale = {}
 for d = 1, drops do
   local drop_key, users_key = KEYS[2 + 2 * d], KEYS[3 + 2 * d]
   local fields = redis.call('HMGET', drop_key, 'state', 'starts_ms', 'ends_ms', 'limit_per_user', 'available', 'sold',
-    'purged')
+    'purged', 'held', 'release_ms', 'hold_ms')
   local records = redis.call('HMGET', users_key, unpack(asked[d]))
   local known = {}
   for i = 2, #records do known[asked[d][i]] = records[i] or '' end
   local missing = not (fields[1] and records[1])
+  -- A process may still refuse by what it learned before this server was adopted. Until it has forgotten, the fence stays down
+  -- for the whole call: its caller then knows that an earlier sending may have granted.
+  local adopted_for_ms = shard.time_ms - shard.adopted_ms
+  if shard.epoch > 1 and adopted_for_ms >= 0 and adopted_for_ms < tonumber(fields[10] or 0) then
+    return {'shard-recovering'}
+  end
   sale[d] = {
     drop_key = drop_key, users_key = users_key, missing = missing, purged = fields[7], records = known, dirty = {},
     state = fields[1] or '', starts_ms = fields[2] or '0', ends_ms = fields[3] or '', limit = tonumber(fields[4] or 0),
     available = tonumber(fields[5] or 0), sold = tonumber(fields[6] or 0), granted = 0,
+    held = tonumber(fields[8] or 0), release_ms = tonumber(fields[9] or 0),
   }
+end
+
+-- Held units that are due are released first: a step of its own, whole whatever becomes of the orders.
+for d = 1, drops do
   local drop = sale[d]
-  drop.overdue = not missing and (drop.state == 'open' or drop.state == 'paused') and is_over(drop.ends_ms, shard.ms)
+  local open = not (drop.missing or drop.purged) and drop.state == 'open' and not is_over(drop.ends_ms, shard.ms)
+  if open and drop.held > 0 and shard.ms >= drop.release_ms then
+    if not release_held(shard, log_key, unsettled_key, drop.drop_key) then return {'shard-recovering'} end
+    drop.available = drop.available + drop.held
+  end
+end
+for d = 1, drops do
+  local drop = sale[d]
+  drop.overdue = not drop.missing and (drop.state == 'open' or drop.state == 'paused') and is_over(drop.ends_ms, shard.ms)
   if drop.overdue then drop.state = 'ended' end
   drop.sells = drop.state == 'open' and shard.ms >= tonumber(drop.starts_ms)
 end

@@ -2,7 +2,7 @@
 --
 -- KEYS 7: meta, log, unsettled, timers, drops, drop, users
 -- ARGV deadline_ms, floor_ms, data, sku, starts_ms, ends_ms, limit_per_user, price_minor, currency, cancellable_for_s,
---   cancellations_per_user, units, durability, stripes
+--   cancellations_per_user, units, durability, stripes, hold_ms
 -- RETURNS changed, unchanged, shard-recovering, past-deadline
 --   changed, unchanged: token, epoch, clock, fields of the drop
 -- LOGS opened
@@ -29,7 +29,7 @@ if existing and has_users == 1 and known == 1 then return drop_reply('unchanged'
 if existing or has_users == 1 or known == 1 then return {'shard-recovering'} end
 
 if not append_entry(shard, log_key, 'opened', ARGV[3], '', 0) then return {'shard-recovering'} end
-create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, 4, 14)}, shard.time_ms + 1000)
+create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, 4, 15)}, shard.time_ms + 1000)
 touch_drop(shard, unsettled_key, drop_key, {})
 announce(shard, drop_key)
 return drop_reply('changed', shard, drop_key)

@@ -1,5 +1,5 @@
 -- wrk: places one order per request, each for another shopper with a token and a key of its own.
--- Arguments: FILE, of which each thread n has FILE.n with a token a line; drop; what keys begin with. The counters are read by run.py.
+-- Arguments: FILE, of which each thread n has FILE.n with a token a line; drop; what keys begin with. The counters are read by bench/load.py.
 local threads = {}
 
 function setup(thread)
@@ -45,8 +45,8 @@ function done(summary, latency)
     for name in pairs(sums) do sums[name] = sums[name] + (thread:get(name) or 0) end
   end
   io.write(string.format('RESULT {"requests": %d, "duration_us": %d, "p50_us": %d, "p99_us": %d, "errors": %d, ' ..
-    '"created": %d, "refused": %d, "other": %d, "exhausted": %d, "cpu_us": %d}\n', summary.requests, summary.duration,
+    '"created": %d, "refused": %d, "other": %d, "exhausted": %d}\n', summary.requests, summary.duration,
     latency:percentile(50), latency:percentile(99),
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
-    sums.created, sums.refused, sums.other, sums.exhausted, os.clock() * 1e6))
+    sums.created, sums.refused, sums.other, sums.exhausted))
 end

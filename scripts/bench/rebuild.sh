@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
-need compiler rust redis python3
+need compiler rust redis python
 cargo build --release --locked --workspace --bin stampede --example fill_archive
-exec python3 scripts/bench/rebuild.py "$@"
+exec python3 -B scripts/bench/rebuild.py "$@"

@@ -6,6 +6,7 @@
 mod auth;
 mod drops;
 mod extract;
+mod filters;
 mod health;
 mod limits;
 mod metrics;

@@ -98,6 +98,15 @@ fn has_tag(asked: &HeaderValue, etag: &HeaderValue) -> bool {
 mod tests {
     use super::*;
 
+    /// As of an order's future, of which most is moved about with every request.
+    #[test]
+    fn a_looks_future_is_small() {
+        fn bytes<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(bytes(get_sale_status) <= 1_024, "{} bytes", bytes(get_sale_status));
+    }
+
     #[test]
     fn a_tag_is_found_in_what_the_client_has() {
         let etag = HeaderValue::from_static("\"7-live-a\"");

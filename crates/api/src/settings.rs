@@ -65,6 +65,14 @@ pub struct ApiSettings {
     pub snapshot_idle: Duration,
     /// The most drops, and the most skus, that one process keeps snapshots of; others are read when they are asked for.
     pub snapshot_max_drops: usize,
+    /// For how long after it was asked for a confirmation that a drop is sold out lets this process refuse orders without
+    /// Redis. A drop that is defined here holds units that come back for as long, so no confirmation counts for longer than
+    /// its drop holds. Zero turns both off.
+    pub filter_max_age: Duration,
+    /// The most buyers of one filter (about nine bits for each, and 50 bytes while it is made); drops with more go without.
+    pub filter_max_buyers: usize,
+    /// The most filters at a time.
+    pub filters_max: usize,
     /// How often the drops of a watched sku are looked up in the archive, beside at once on a change message.
     pub sku_refresh: Duration,
     /// For how long an answer of `/readyz` is reused, so that probes cost nothing.
@@ -108,6 +116,9 @@ impl Default for ApiSettings {
             snapshot_max_age: Duration::from_secs(10),
             snapshot_idle: Duration::from_secs(600),
             snapshot_max_drops: 10_000,
+            filter_max_age: Duration::from_millis(250),
+            filter_max_buyers: 1_000_000,
+            filters_max: 64,
             sku_refresh: Duration::from_secs(3),
             ready_max_age: Duration::from_secs(1),
             traces: None,
@@ -200,6 +211,8 @@ pub struct TokenSettings {
     pub keys: Vec<TokenKey>,
     /// Other issuers whose tokens are believed.
     pub trusted: Vec<TrustedIssuer>,
+    /// How many bytes of verified tokens are remembered; 0: none.
+    pub cache_max_bytes: u64,
 }
 
 impl Default for TokenSettings {
@@ -210,6 +223,7 @@ impl Default for TokenSettings {
             lifetime: Duration::from_secs(24 * 60 * 60),
             keys: Vec::new(),
             trusted: Vec::new(),
+            cache_max_bytes: 32 * 1024 * 1024,
         }
     }
 }

@@ -1,19 +1,25 @@
 //! What every handler may use.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stampede_archive::Archive;
+use stampede_domain::DropDefinition;
 use stampede_engine::Engine;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{InvalidTokens, Origins, SessionCookie, Tokens};
+use crate::filters::Filters;
 use crate::health::Readiness;
 use crate::limits::{InvalidProxy, Limits};
 use crate::metrics::OrderMetrics;
 use crate::settings::{ApiSettings, SignIn};
 use crate::snapshots::Snapshots;
 use crate::terms::Terms;
+
+/// The longest that filters of buyers may be used without a confirmation, as units that come back are held for as long.
+const MAX_FILTER_AGE: Duration = Duration::from_millis(DropDefinition::MAX_HOLD_MS as u64);
 
 /// The settings cannot be used as they are.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +53,7 @@ struct Inner {
     cookie: SessionCookie,
     origins: Origins,
     snapshots: Arc<Snapshots>,
+    filters: Arc<Filters>,
     terms: Terms,
     readiness: Readiness,
     order_metrics: OrderMetrics,
@@ -67,12 +74,14 @@ impl ApiState {
         let limits = Arc::new(Limits::new(&settings.rate_limits)?);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let snapshots = Snapshots::start(&engine, &archive, &settings, &tasks, &stop);
+        let filters = Filters::start(&engine, &settings, &tasks, &stop);
         limits.keep_small(&tasks, &stop);
         Ok(Self(Arc::new(Inner {
             tokens,
             cookie: SessionCookie::new(settings.secure_cookies),
             origins: Origins::new(&settings.public_origins, &settings.cors_origins),
             snapshots,
+            filters,
             terms: Terms::default(),
             readiness: Readiness::default(),
             order_metrics: OrderMetrics::new(),
@@ -120,6 +129,10 @@ impl ApiState {
         &self.0.snapshots
     }
 
+    pub(crate) fn filters(&self) -> &Filters {
+        &self.0.filters
+    }
+
     pub(crate) fn terms(&self) -> &Terms {
         &self.0.terms
     }
@@ -160,6 +173,7 @@ fn check(settings: &ApiSettings, tokens: &Tokens) -> Result<(), InvalidSettings>
             [settings.rate_limits.front, settings.rate_limits.user].iter().flatten().any(|limit| !limit.is_sound()),
             "a rate limit needs a period, and its burst must come back within a year",
         ),
+        (settings.filter_max_age > MAX_FILTER_AGE, "units that come back are held for at most 10 s"),
         (settings.max_connections == 0, "there must be room for a connection"),
         (!(1..=1_000).contains(&settings.quantity_max), "the largest quantity is 1 to 1000"),
     ];

@@ -35,6 +35,11 @@ impl Terms {
         if let Some(terms) = self.known.read().get(id) {
             return Ok(Arc::clone(terms));
         }
+        // Boxed, as every order carries room for it and hardly any needs it.
+        Box::pin(self.look_up(id, state)).await
+    }
+
+    async fn look_up(&self, id: &str, state: &ApiState) -> Result<Arc<DropTerms>, Problem> {
         let id: DropId =
             id.parse().map_err(|error: stampede_domain::InvalidId| Problem::field("/drop_id", error.to_string()))?;
         if self.absent.has(&id) {

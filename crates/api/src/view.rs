@@ -93,7 +93,7 @@ pub(crate) struct StockView {
     total: u64,
     /// Units that can be ordered.
     available: u64,
-    /// Units that are held for somebody.
+    /// Units that nobody can order yet: they came back a moment ago to the drop that was sold out.
     held: u64,
     sold: u64,
     /// Rises with each change of the drop.

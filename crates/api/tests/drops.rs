@@ -1,5 +1,7 @@
 //! Drops and products over HTTP, as operators and shoppers meet them.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use stampede_testkit::{Answer, Caller, TestApp};
@@ -65,7 +67,11 @@ async fn an_operator_pauses_resumes_restocks_amends_and_closes() {
     };
     operator.send(restock(&operator, None, 2)).await.expect_problem(400, "idempotency-key-required");
     let restocked = operator.send(restock(&operator, Some("r1"), 2)).await.expect(200);
-    assert_eq!((restocked.number("/stock/total"), restocked.text("/phase")), (3, "live"));
+    assert_eq!((restocked.number("/stock/total"), restocked.text("/phase")), (3, "sold_out"));
+    assert_eq!((restocked.number("/stock/held"), restocked.number("/stock/available")), (2, 0), "for a moment");
+    while operator.get("/drops/run").await.expect(200).text("/phase") != "live" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(operator.send(restock(&operator, Some("r1"), 2)).await.expect(200).number("/stock/total"), 3);
     operator.send(restock(&operator, Some("r1"), 3)).await.expect_problem(422, "idempotency-key-reused");
 
@@ -149,13 +155,13 @@ async fn sale_status_shows_the_drop_that_matters_and_follows_changes() {
 }
 
 async fn await_status(caller: &Caller, reached: impl Fn(&Answer) -> bool) -> Answer {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     loop {
         let status = caller.get("/products/SKU-show/sale-status").await;
         if status.status == 200 && reached(&status) {
             return status;
         }
         assert!(tokio::time::Instant::now() < deadline, "{status:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

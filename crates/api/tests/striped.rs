@@ -1,6 +1,7 @@
 //! Drops whose stock is divided over several shards, over HTTP: to shoppers and operators they are drops like any other.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -47,10 +48,13 @@ async fn crowd(options: AppOptions) {
         (&json!(20), &json!(20), &json!(0))
     );
 
-    // One comes back, in the stripe of its buyer; a shopper of any other stripe may have it.
+    // One comes back, in the stripe of its buyer, and is held for a moment; then a shopper of any other stripe may have it.
     let (first, id) = &granted[0];
     let shopper = app.shopper(&format!("shopper-{first}"));
     shopper.delete(&format!("/orders/{id}")).await.expect(200);
+    while operator.get("/drops/wide/stock").await.expect(200).body["available"] != 1 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     app.shopper("late").order("wide", 1, "k").await.expect(201);
     app.shopper("too-late").order("wide", 1, "k").await.expect(409);
 
@@ -99,7 +103,7 @@ async fn an_operator_changes_it_as_one() {
         assert_eq!(refused.code(), "sale-not-active");
     }
     // Its orders are cancelled one after another, in each stripe.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
     loop {
         let stock = operator.get("/drops/wide/stock").await.expect(200);
         if stock.body["sold"] == 0 {
@@ -107,7 +111,7 @@ async fn an_operator_changes_it_as_one() {
             break;
         }
         assert!(std::time::Instant::now() < deadline, "{stock:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     app.finish().await;
 }

@@ -53,7 +53,7 @@ pub struct StockFigures {
     pub total: i64,
     /// Those that can be ordered.
     pub available: i64,
-    /// Those that are held for somebody.
+    /// Those that nobody could order yet: they had just come back.
     pub held: i64,
     /// Those that are sold.
     pub sold: i64,

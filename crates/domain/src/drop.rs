@@ -116,6 +116,10 @@ pub struct DropDefinition {
     /// Where its stock lives.
     #[serde(skip_serializing_if = "is_unstriped", default)]
     pub stripes: Stripes,
+    /// For how long units that come back while the drop is sold out are held before anybody can order them, in ms: what lets
+    /// api processes refuse without asking Redis, by what they learned that long ago at most. 0 means not at all.
+    #[serde(default)]
+    pub hold_ms: u32,
     /// When it was defined.
     pub created_at: Timestamp,
 }
@@ -138,6 +142,8 @@ impl DropDefinition {
     pub fn share(&self, shard: Shard) -> u32 {
         self.stripes.share(shard, self.stock_units)
     }
+    /// The longest hold of units that come back, in ms.
+    pub const MAX_HOLD_MS: u32 = 10_000;
 }
 
 /// What stays of a drop once it is purged, beside its definition: its last figures. Nothing is held any more.

@@ -76,6 +76,8 @@ pub enum FactBody {
         /// How many units.
         units: u32,
     },
+    /// The units that were held when they came back to the sold-out drop can be ordered.
+    Released,
     /// It ended, for good.
     Closed {
         /// What ended it.
@@ -173,6 +175,7 @@ impl FactBody {
             Self::Restocked { .. } => "restocked",
             Self::Sent { .. } => "sent",
             Self::Received { .. } => "received",
+            Self::Released => "released",
             Self::Closed { .. } => "closed",
             Self::CalledOff => "called_off",
             Self::Granted(_) => GRANTED,

@@ -19,10 +19,13 @@ pub struct Stock {
     pub total_units: i64,
     /// Units that can be ordered.
     pub available_units: i64,
-    /// Units that are held for somebody.
+    /// Units that nobody can order yet: they came back a moment ago to the drop that was sold out.
     pub held_units: i64,
     /// Units that are sold.
     pub sold_units: i64,
+    /// Whether units that come back while none is left are held until they are released.
+    #[serde(default)]
+    pub holds: bool,
     /// Orders that were granted, those that were taken back included.
     pub granted_orders: u64,
     /// Their units.
@@ -47,6 +50,7 @@ impl Stock {
             available_units: units,
             held_units: 0,
             sold_units: 0,
+            holds: definition.hold_ms > 0,
             granted_orders: 0,
             granted_units: 0,
             sent_units: 0,
@@ -71,9 +75,15 @@ impl Stock {
             }
             FactBody::Paused => self.state = DropState::Paused,
             FactBody::Resumed => self.state = DropState::Open,
-            FactBody::Closed { .. } => self.state = DropState::Ended,
-            FactBody::CalledOff => self.state = DropState::Cancelled,
-            FactBody::Restocked { units, .. } => self.add(i64::from(*units)),
+            // Nothing is held of a drop that is over.
+            FactBody::Closed { .. } | FactBody::CalledOff => {
+                self.state = if let FactBody::CalledOff = body { DropState::Cancelled } else { DropState::Ended };
+                self.release();
+            }
+            FactBody::Restocked { units, .. } => {
+                self.total_units += i64::from(*units);
+                self.give_back(i64::from(*units));
+            }
             FactBody::Sent { units, .. } => {
                 self.sent_units += i64::from(*units);
                 self.add(-i64::from(*units));
@@ -85,10 +95,17 @@ impl Stock {
             FactBody::Granted(grant) => {
                 self.granted_orders += 1;
                 self.granted_units += u64::from(grant.units);
-                self.sell(i64::from(grant.units));
+                let units = i64::from(grant.units);
+                // Held units that were sold were released by an entry that fell into a hole.
+                if self.available_units < units {
+                    self.release();
+                }
+                self.available_units -= units;
+                self.sold_units += units;
             }
-            FactBody::Cancelled(withdrawal) => self.sell(-i64::from(withdrawal.units)),
-            FactBody::Compensated(compensation) => self.sell(-i64::from(compensation.grant.units)),
+            FactBody::Cancelled(withdrawal) => self.take_back(i64::from(withdrawal.units)),
+            FactBody::Compensated(compensation) => self.take_back(i64::from(compensation.grant.units)),
+            FactBody::Released => self.release(),
         }
     }
 
@@ -97,9 +114,23 @@ impl Stock {
         self.available_units += units;
     }
 
-    const fn sell(&mut self, units: i64) {
-        self.available_units -= units;
-        self.sold_units += units;
+    const fn take_back(&mut self, units: i64) {
+        self.sold_units -= units;
+        self.give_back(units);
+    }
+
+    /// As `lua/lib/give_back.lua` does it.
+    const fn give_back(&mut self, units: i64) {
+        if self.holds && self.available_units <= 0 && matches!(self.state, DropState::Open | DropState::Paused) {
+            self.held_units += units;
+        } else {
+            self.available_units += units;
+        }
+    }
+
+    const fn release(&mut self) {
+        self.available_units += self.held_units;
+        self.held_units = 0;
     }
 }
 
@@ -124,12 +155,44 @@ mod tests {
             cancellations_per_user: 3,
             durability: None,
             stripes: Stripes::default(),
+            hold_ms: 0,
             created_at: Timestamp::from_ms(1),
         }
     }
 
     fn shard(number: u16) -> Shard {
         Shard::new(number).expect("in range")
+    }
+
+    #[test]
+    fn what_comes_back_to_a_sold_out_drop_is_held_until_it_is_released() {
+        let restocked = |key, units| FactBody::Restocked { key: KeyDigest([key; 8]), units };
+        let mut stock = Stock::opened(&DropDefinition { hold_ms: 250, stock_units: 1, ..definition() }, shard(0));
+        let user_id: crate::UserId = "a".parse().expect("valid");
+        let order_id = OrderId::new(Shard::new(0).expect("in range"), Position::default(), 0);
+        let grant = Grant {
+            sku: "AIR-1".parse().expect("valid"),
+            user_id: user_id.clone(),
+            units: 1,
+            unit_price: definition().price,
+            key: KeyDigest::default(),
+            fingerprint: Fingerprint::default(),
+        };
+        let parts = |stock: &Stock| (stock.total_units, stock.available_units, stock.held_units, stock.sold_units);
+        stock.apply(&FactBody::Granted(grant.clone()));
+        stock.apply(&restocked(1, 2));
+        stock.apply(&restocked(2, 3));
+        assert_eq!(parts(&stock), (6, 0, 5, 1));
+        stock.apply(&FactBody::Released);
+        stock.apply(&restocked(3, 1));
+        assert_eq!(parts(&stock), (7, 6, 0, 1), "there are units, so nothing is held");
+        let mut stock = Stock { available_units: 0, held_units: 2, ..stock };
+        stock.apply(&FactBody::Granted(grant));
+        assert_eq!((stock.available_units, stock.held_units), (1, 0), "its release fell into a hole");
+        let mut over = Stock { available_units: 0, held_units: 2, ..stock };
+        over.apply(&FactBody::CalledOff);
+        over.apply(&FactBody::Cancelled(Withdrawal { order_id, user_id, units: 1, by: CancelledBy::Drop }));
+        assert_eq!((over.available_units, over.held_units), (3, 0), "nobody is granted anything any more");
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn definitions() -> impl Strategy<Value = DropDefinition> {
             cancellations_per_user: numbers.3,
             durability,
             stripes,
+            hold_ms: numbers.1,
             created_at,
         },
     )
@@ -171,6 +172,7 @@ fn bodies() -> impl Strategy<Value = FactBody> {
         definitions().prop_map(|drop| FactBody::Opened { drop: Box::new(drop) }),
         Just(FactBody::Activated),
         Just(FactBody::Started),
+        Just(FactBody::Released),
         (windows(), any::<u32>()).prop_map(|(window, limit_per_user)| FactBody::Amended { window, limit_per_user }),
         Just(FactBody::Paused),
         Just(FactBody::Resumed),

@@ -50,7 +50,8 @@ impl Engine {
     /// [`EngineError::OutcomeUnknown`]: the same request with the same key settles it, and waits again for durability.
     pub async fn place_order(&self, request: OrderRequest, wait: Duration) -> Result<Decision, EngineError> {
         if request.drop.stripes.is_striped() {
-            return self.place_in_stripe(request, wait).await;
+            // Boxed, as every order carries room for it and few drops are striped.
+            return Box::pin(self.place_in_stripe(request, wait)).await;
         }
         let shard = self.shard_of(&request.drop.id);
         self.ask_shard(shard, request, wait).await

@@ -236,7 +236,9 @@ impl Engine {
         args.extend(grant_args(fact, grant));
         let durability = self.promised(fact.shard, &fact.drop_id).await?;
         self.shared.keeper.offers(handle, durability)?;
-        let mut settled = self.shared.settle(handle, &COMPENSATE, &self.settling_keys(fact)?, &args).await?;
+        let mut keys = self.settling_keys(fact)?;
+        keys.push(handle.keys.timers.clone());
+        let mut settled = self.shared.settle(handle, &COMPENSATE, &keys, &args).await?;
         if matches!(settled.code, Compensating::Compensated | Compensating::Already) {
             self.shared.keeper.keep(handle, &settled.token, durability).await?;
         }
@@ -288,10 +290,10 @@ impl Engine {
     }
 
     /// The keys of the scripts that settle a letter.
-    fn settling_keys(&self, fact: &Fact) -> Result<[String; 6], EngineError> {
+    fn settling_keys(&self, fact: &Fact) -> Result<Vec<String>, EngineError> {
         let k = &self.shared.handle(fact.shard)?.keys;
         let (drop, users) = (Keys::drop(fact.shard, &fact.drop_id), Keys::users(fact.shard, &fact.drop_id));
-        Ok([k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.dead.clone(), drop, users])
+        Ok(vec![k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.dead.clone(), drop, users])
     }
 }
 

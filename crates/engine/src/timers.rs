@@ -1,5 +1,5 @@
-//! What falls due: the start and the end of windows, the orders of drops that were called off, the purge of drops that are
-//! over.
+//! What falls due: the start and the end of windows, the orders of drops that were called off, the release of held
+//! units, the purge of drops that are over.
 
 use fred::types::Value;
 use stampede_domain::{DropId, Shard, Timestamp};
@@ -25,6 +25,8 @@ pub enum TimerKind {
     Spread(DropId),
     /// Units are on their way from this stripe to another.
     Transfer(DropId),
+    /// Units that came back to a sold-out drop were held for long enough.
+    Release(DropId),
     /// A drop is over; it is to be purged once it has been kept long enough.
     Purge(DropId),
 }
@@ -48,6 +50,7 @@ impl TimerKind {
             Self::End(id) => format!("end:{id}"),
             Self::Withdraw(id) => format!("withdraw:{id}"),
             Self::Activate(id) => format!("activate:{id}"),
+            Self::Release(id) => format!("release:{id}"),
             Self::Spread(id) => format!("spread:{id}"),
             Self::Transfer(id) => format!("transfer:{id}"),
             Self::Purge(id) => format!("purge:{id}"),
@@ -61,6 +64,7 @@ impl TimerKind {
             | Self::End(id)
             | Self::Withdraw(id)
             | Self::Activate(id)
+            | Self::Release(id)
             | Self::Spread(id)
             | Self::Transfer(id)
             | Self::Purge(id) => id,
@@ -77,6 +81,7 @@ impl TimerKind {
             "activate" => Some(Self::Activate(id)),
             "spread" => Some(Self::Spread(id)),
             "transfer" => Some(Self::Transfer(id)),
+            "release" => Some(Self::Release(id)),
             "purge" => Some(Self::Purge(id)),
             _ => None,
         }

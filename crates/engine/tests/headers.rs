@@ -130,6 +130,7 @@ fn bodies() -> Vec<FactBody> {
         FactBody::Started,
         FactBody::Amended { window, limit_per_user: 1 },
         FactBody::Paused,
+        FactBody::Released,
         FactBody::Resumed,
         FactBody::Restocked { key, units: 1 },
         FactBody::Sent { to: shard, transfer: 1, units: 1 },
@@ -147,7 +148,7 @@ fn bodies() -> Vec<FactBody> {
             FactBody::Opened { .. } | FactBody::Started | FactBody::Amended { .. } | FactBody::Paused => {}
             FactBody::Resumed | FactBody::Restocked { .. } | FactBody::Closed { .. } | FactBody::CalledOff => {}
             FactBody::Granted(_) | FactBody::Cancelled(_) | FactBody::Compensated(_) | FactBody::Purged(_) => {}
-            FactBody::Replayed { .. } | FactBody::Activated => {}
+            FactBody::Replayed { .. } | FactBody::Activated | FactBody::Released => {}
             FactBody::Sent { .. } | FactBody::Received { .. } => {}
         }
     }

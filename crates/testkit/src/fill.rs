@@ -53,6 +53,7 @@ fn definition(n: u64, orders: u64) -> DropDefinition {
         cancellations_per_user: 3,
         durability: None,
         stripes: Default::default(),
+        hold_ms: 0,
         created_at: Timestamp::now(),
     }
 }

@@ -12,8 +12,15 @@ use stampede_testkit::history::{
     Answer, Ask, Event, Model, Operation, SaleRules, Verdict, Violation, check, is_linearizable,
 };
 
-const RULES: SaleRules =
-    SaleRules { units: 3, limit_per_user: 2, cancellable: true, cancellations_per_user: 1, new_once: true };
+const RULES: SaleRules = SaleRules {
+    units: 3,
+    limit_per_user: 2,
+    cancellable: true,
+    cancellations_per_user: 1,
+    new_once: true,
+    holds: false,
+    filter_age_ns: 0,
+};
 
 fn user(name: &str) -> UserId {
     name.parse().expect("a user id")
@@ -236,6 +243,48 @@ fn restocks_and_pauses_are_part_of_the_sale() {
 }
 
 #[test]
+fn units_that_come_back_are_nobodys_until_they_are_released() {
+    let rules = SaleRules { holds: true, ..RULES };
+    let events =
+        [granted(1, "a", "k", 2), granted(2, "b", "k", 1), cancelled(1), Event::Released, granted(3, "c", "k", 2)];
+    let list = |answer: Answer| {
+        operations(&[
+            (1, 2, order("a", "k", 2), new(1)),
+            (3, 4, order("b", "k", 1), new(2)),
+            (5, 6, cancel(1), GONE),
+            (7, 8, order("d", "k", 2), answer),
+            (9, 10, order("c", "k", 2), new(3)),
+        ])
+    };
+    let (held, short) = (list(Answer::SoldOut), list(Answer::Insufficient { available: 1 }));
+    assert!(check(&rules, &events, &held).is_right() && is_linearizable(&rules, &held));
+    assert!(!check(&rules, &events, &short).is_right() && !is_linearizable(&rules, &short));
+    assert!(!check(&RULES, &events, &held).is_right() && !is_linearizable(&RULES, &held), "where nothing is held");
+}
+
+#[test]
+fn a_process_may_not_know_at_once_that_a_sold_out_drop_was_stopped() {
+    let rules = SaleRules { filter_age_ns: 10, ..RULES };
+    let events = [granted(1, "a", "k", 2), granted(2, "b", "k", 1), Event::Turned { to: DropState::Paused }];
+    let list = |called, answer: Answer| {
+        operations(&[
+            (1, 2, order("a", "k", 2), new(1)),
+            (3, 4, order("b", "k", 1), new(2)),
+            (5, 6, Ask::Pause, Answer::Done),
+            (7, 8, order("d", "k", 1), Answer::NotActive { state: DropState::Paused }),
+            (called, called + 1, order("c", "k", 1), answer),
+        ])
+    };
+    assert!(check(&rules, &events, &list(16, Answer::SoldOut)).is_right());
+    assert!(!check(&rules, &events, &list(17, Answer::SoldOut)).is_right(), "too late");
+    assert!(!check(&RULES, &events, &list(16, Answer::SoldOut)).is_right(), "where everybody asks");
+    assert!(!check(&rules, &events, &list(16, Answer::Insufficient { available: 1 })).is_right());
+    let mut with_units = list(16, Answer::SoldOut);
+    with_units.remove(1);
+    assert!(!check(&rules, &[events[0].clone(), events[2].clone()], &with_units).is_right(), "a unit is left");
+}
+
+#[test]
 fn it_is_not_guessed_which_request_paused_a_drop() {
     let turned = |to| Event::Turned { to };
     let (paused, open) = (turned(DropState::Paused), turned(DropState::Open));
@@ -296,13 +345,15 @@ fn lie() -> impl Strategy<Value = Lie> {
 }
 
 fn rules() -> impl Strategy<Value = SaleRules> {
-    (0u64..4, 1u64..4, any::<bool>(), 0u64..2, any::<bool>()).prop_map(
-        |(units, limit_per_user, cancellable, cancellations_per_user, new_once)| SaleRules {
+    (0u64..4, 1u64..4, any::<bool>(), 0u64..2, any::<bool>(), prop::bool::weighted(0.3)).prop_map(
+        |(units, limit_per_user, cancellable, cancellations_per_user, new_once, holds)| SaleRules {
             units,
             limit_per_user,
             cancellable,
             cancellations_per_user,
             new_once,
+            holds,
+            filter_age_ns: 0,
         },
     )
 }
@@ -333,6 +384,9 @@ fn perform(rules: &SaleRules, drafts: &[Draft], lie: &Lie) -> Vec<Operation> {
     let mut operations: Vec<Operation> = Vec::new();
     for (draft, moment) in drafts.iter().zip((100..).step_by(10)) {
         let ask = draft.ask(&mut turned);
+        if draft.before % 2 == 0 {
+            model.release();
+        }
         let answer = match draft.fate {
             0 => Answer::NoEffect,
             1 => Answer::Unknown,
@@ -386,7 +440,7 @@ fn other_answer(which: u8, number: u64) -> Answer {
 }
 
 /// Every change that may have happened, according to what was asked and answered.
-fn possible_events(operations: &[Operation]) -> Vec<Event> {
+fn possible_events(rules: &SaleRules, operations: &[Operation]) -> Vec<Event> {
     let mut events = Vec::new();
     let told = |ask: &Ask| {
         let Ask::Order { user, key, .. } = ask else { return None };
@@ -417,6 +471,11 @@ fn possible_events(operations: &[Operation]) -> Vec<Event> {
             events.push(event);
         }
     }
+    if rules.holds {
+        let back = |event: &&Event| matches!(event, Event::Cancelled { .. } | Event::Restocked { .. });
+        let times = events.iter().filter(back).count();
+        events.extend(std::iter::repeat_n(Event::Released, times));
+    }
     events
 }
 
@@ -446,11 +505,16 @@ fn both_checkers_say_the_same_of_random_histories() {
     const CASES: u32 = 5_000;
     const MOST_EVENTS: usize = 6;
     let (right, wrong) = (Cell::new(0), Cell::new(0));
-    let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: CASES,
+        failure_persistence: None,
+        max_global_rejects: CASES,
+        ..Config::default()
+    });
     let histories = (rules(), prop::collection::vec(draft(), 1..9), lie());
     let ran = runner.run(&histories, |(rules, drafts, lie)| {
         let operations = perform(&rules, &drafts, &lie);
-        let events = possible_events(&operations);
+        let events = possible_events(&rules, &operations);
         prop_assume!(events.len() <= MOST_EVENTS);
         let expected = is_linearizable(&rules, &operations);
         let count = if expected { &right } else { &wrong };

@@ -1,9 +1,10 @@
 //! The timekeeper: fires what is due.
 //!
 //! Windows are judged by the clock inside each script, so a late timekeeper sells nothing outside a window. It writes
-//! starts and ends down, so that a drop's version and the archive tell of them, cancels the orders of drops that were
-//! called off, and purges drops that have been over for long enough. Of striped drops it finishes what other processes left
-//! halfway: it activates them, lets their stripes follow the home, and has units arrive that were sent.
+//! starts and ends down, so that a drop's version and the archive tell of them, makes units available that were held when
+//! they came back, cancels the orders of drops that were called off, and purges drops that have been over for long enough. Of
+//! striped drops it finishes what other processes left halfway: it activates them, lets their stripes follow the home, and has
+//! units arrive that were sent.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,7 +59,8 @@ impl Timekeeper {
             for timer in due {
                 match self.fire(shard, &timer.kind).await {
                     Ok(did) => {
-                        if did && matches!(timer.kind, TimerKind::Start(_) | TimerKind::End(_)) {
+                        if did && matches!(timer.kind, TimerKind::Start(_) | TimerKind::End(_) | TimerKind::Release(_))
+                        {
                             metrics::timer_late(timer.now.as_ms() - timer.due_at.as_ms());
                         }
                         fired += usize::from(did);
@@ -78,6 +80,7 @@ impl Timekeeper {
         let outcome = match timer {
             TimerKind::Start(id) => self.engine.change_stripe(shard, id, &DropChange::Start).await?,
             TimerKind::End(id) => self.engine.change_stripe(shard, id, &DropChange::Close(ClosedBy::Clock)).await?,
+            TimerKind::Release(id) => self.engine.change_stripe(shard, id, &DropChange::Release).await?,
             TimerKind::Withdraw(id) => return self.withdraw(shard, id).await,
             TimerKind::Activate(id) => return self.activate(id).await,
             TimerKind::Spread(id) => return Ok(self.engine.spread_stripe(shard, id).await?),

@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use stampede_domain::{CancelledBy, Closing, OrderStatus};
-use stampede_engine::{Cancellation, Decision, DropChange, EngineError, OrderRef, Refusal};
-use stampede_worker::{RecoveryError, Watchman};
+use stampede_engine::{Cancellation, Decision, DropChange, DropTerms, EngineError, OrderRef, Refusal, TimerKind};
+use stampede_worker::{Reconciler, RecoveryError, Verdict, Watchman};
 use support::Harness;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,6 +86,45 @@ async fn a_redis_with_an_older_file_sells_no_unit_twice() {
         assert_eq!(harness.order(&drop, user, "key").await, Ok(Decision::Replayed(order)));
     }
     harness.assert_invariants(&drop).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_that_were_held_come_back_held_or_released_as_they_were() {
+    let mut harness = Harness::start().await;
+    let holding = harness.open_with("holding", 1, 1, |drop| drop.hold_ms = 3_600_000).await;
+    let released = harness.open_with("released", 1, 1, |drop| drop.hold_ms = 1).await;
+    for drop in [&holding, &released] {
+        let order = harness.granted(drop, "a").await;
+        let cancelled = harness.engine.cancel_order(&OrderRef::from(&order), CancelledBy::Operator).await;
+        assert_eq!(cancelled, Ok(Cancellation::Cancelled));
+    }
+    let parts = async |harness: &Harness, drop: &DropTerms| {
+        let now = harness.drop_now(&drop.id).await;
+        (now.available_units, now.held_units, now.sold_units)
+    };
+    assert_eq!(parts(&harness, &holding).await, (0, 1, 0));
+    let bought = harness.granted(&released, "b").await;
+    harness.persist_all().await;
+
+    harness.redis.stop().await;
+    harness.redis.wipe();
+    harness.redis.restart().await;
+    harness.recover().await;
+    assert_eq!(parts(&harness, &holding).await, (0, 1, 0));
+    assert_eq!(parts(&harness, &released).await, (0, 0, 1));
+    assert_eq!(harness.order(&released, "b", "key").await, Ok(Decision::Replayed(bought)));
+    let mut reconciler = Reconciler::new(harness.engine.clone(), harness.archive.clone(), harness.settings.clone());
+    let report = reconciler.step().await;
+    assert_eq!(report.verdict(), Verdict::Clean, "{report:?}");
+
+    // Nobody is granted anything for as long as units are held, so the recovery need not know since when they are.
+    let due = harness.engine.due_timers(harness.shard(), 10).await.expect("readable");
+    assert!(due.iter().any(|timer| timer.kind == TimerKind::Release(holding.id.clone())), "{due:?}");
+    harness.engine.change_drop(&holding.id, &DropChange::Release).await.expect("released");
+    assert_eq!(parts(&harness, &holding).await, (1, 0, 0));
+    let early = harness.engine.place_order(support::request(&holding, "c", "key"), Duration::ZERO).await;
+    assert_eq!(early, Err(EngineError::ShardRecovering));
+    harness.assert_invariants(&released).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,7 +323,7 @@ async fn a_primary_after_which_another_was_recovered_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_brought_back_in_time_was_not_lost() {
     let mut harness = Harness::start().await;
-    harness.settings.loss_patience = std::time::Duration::from_secs(60);
+    harness.settings.loss_patience = Duration::from_secs(60);
     let drop = harness.open("away", 3, 1).await;
     let order = harness.granted(&drop, "a").await;
     let mut watchman = watchman(&harness);

@@ -7,8 +7,12 @@ use jsonwebtoken::{Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use stampede_domain::{Timestamp, UserId};
 
+use verified::Verified;
+
 use super::keys::{InvalidTokens, SigningKey, VerifyingKey};
 use crate::settings::{Role, TokenKey, TokenSettings};
+
+mod verified;
 
 /// Another issuer's clock may be off by as much.
 const FOREIGN_LEEWAY_S: u64 = 30;
@@ -59,6 +63,7 @@ pub struct Tokens {
     own_audience: String,
     signing: Option<SigningKey>,
     issuers: Vec<Issuer>,
+    verified: Verified,
 }
 
 /// Whose tokens are believed, and how they are read. The first is ourselves.
@@ -128,7 +133,13 @@ impl Tokens {
             let keys = Issuer::read_keys(&trusted.keys, &trusted.issuer, &trusted.audience, FOREIGN_LEEWAY_S, false)?;
             issuers.push(Issuer { prefix: Some(prefix), keys, roles: trusted.roles.clone() });
         }
-        Ok(Self { own_issuer: settings.issuer.clone(), own_audience: settings.audience.clone(), signing, issuers })
+        Ok(Self {
+            own_issuer: settings.issuer.clone(),
+            own_audience: settings.audience.clone(),
+            signing,
+            issuers,
+            verified: Verified::new(settings.cache_max_bytes),
+        })
     }
 
     /// Whether tokens can be issued.
@@ -170,6 +181,17 @@ impl Tokens {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenRefused::Malformed);
         }
+        let now_s = Timestamp::now().as_ms() / 1_000;
+        if let Some(identity) = self.verified.find(token, now_s) {
+            return Ok(identity);
+        }
+        let identity = self.verify_whole(token)?;
+        self.verified.remember(token, &identity, now_s);
+        Ok(identity)
+    }
+
+    /// Verifies signature and claims.
+    fn verify_whole(&self, token: &str) -> Result<Identity, TokenRefused> {
         let ours = self.issuers[0].keys.iter().find(|key| key.signed_header_of(token));
         if let Some(key) = ours {
             return self.verify_with(&self.issuers[0], key, token);

@@ -140,6 +140,7 @@ async fn change(state: &ApiState, id: &DropId, change: DropChange) -> Result<Res
         }
         DropChangeOutcome::InvalidWindow(_) => return Err(Problem::Internal),
     };
+    state.filters().observe(&live);
     state.snapshots().observe(live.clone());
     if matches!(change, DropChange::Close(_) | DropChange::CallOff) {
         give_up_window(state, &known.definition).await;
@@ -169,5 +170,6 @@ const fn verb(change: &DropChange) -> &'static str {
         DropChange::CallOff => "cancelled",
         DropChange::Amend { .. } => "changed",
         DropChange::Restock { .. } => "restocked",
+        DropChange::Release => "released",
     }
 }

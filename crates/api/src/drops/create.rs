@@ -64,11 +64,12 @@ async fn define(state: &ApiState, plan: &Plan) -> Result<(StatusCode, DropRecord
         return Err(Problem::field("/ends_at", "must be in the future"));
     }
     let (sku, price) = product(state, &plan.sells).await?;
+    let hold_ms = u32::try_from(state.settings().filter_max_age.as_millis()).unwrap_or(DropDefinition::MAX_HOLD_MS);
     for _ in 0..ATTEMPTS {
         let id = plan.id.clone().or_else(|| made_id(&sku)).ok_or(Problem::Internal)?;
         let stripes = stripes(state, &id, plan)?;
         offered(state, &id, &stripes, plan)?;
-        let definition = plan.define(id, sku.clone(), price, stripes, now);
+        let definition = plan.define(id, sku.clone(), price, stripes, hold_ms, now);
         match state.archive().define_drop(&definition).await.map_err(Problem::of_write)? {
             DefineDrop::Defined => return Ok((StatusCode::CREATED, record_of(definition))),
             // An id that was made here and is taken is a chance in a trillion: make another.

@@ -164,8 +164,16 @@ impl Plan {
         self.ends_at.is_some_and(|ends_at| ends_at <= now)
     }
 
-    /// The drop to define, with its stock in these stripes.
-    pub fn define(&self, id: DropId, sku: Sku, price: Money, stripes: Stripes, now: Timestamp) -> DropDefinition {
+    /// The drop to define, with its stock in these stripes; `hold_ms` is a setting of the process that defines it.
+    pub fn define(
+        &self,
+        id: DropId,
+        sku: Sku,
+        price: Money,
+        stripes: Stripes,
+        hold_ms: u32,
+        now: Timestamp,
+    ) -> DropDefinition {
         DropDefinition {
             id,
             sku,
@@ -178,6 +186,7 @@ impl Plan {
             cancellations_per_user: self.cancellations_per_user,
             durability: self.durability,
             stripes,
+            hold_ms,
             created_at: now,
         }
     }
@@ -192,7 +201,8 @@ impl Plan {
         if self.stripes != kept.stripes.count() {
             return false;
         }
-        let mut planned = self.define(kept.id.clone(), sku.clone(), kept.price, kept.stripes.clone(), kept.created_at);
+        let (stripes, hold_ms) = (kept.stripes.clone(), kept.hold_ms);
+        let mut planned = self.define(kept.id.clone(), sku.clone(), kept.price, stripes, hold_ms, kept.created_at);
         if self.starts_at.is_none() {
             planned.window.starts_at = kept.window.starts_at;
         }
@@ -229,8 +239,8 @@ mod tests {
         let now = Timestamp::from_ms(1_000);
         let plan = asked().check().expect("makes sense");
         let price = Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
-        let drop =
-            plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, Stripes::default(), now);
+        let (id, sku) = ("d".parse().expect("valid"), "AIR-1".parse().expect("valid"));
+        let drop = plan.define(id, sku, price, Stripes::default(), 250, now);
         assert_eq!((drop.limit_per_user, drop.cancellable_for_s, drop.cancellations_per_user), (1, 0, 3));
         assert_eq!((drop.window.starts_at, drop.window.ends_at, drop.durability), (now, None, None));
     }
@@ -268,8 +278,8 @@ mod tests {
         let (early, late) = (Timestamp::from_ms(1_000), Timestamp::from_ms(9_000));
         let price = Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
         let plan = asked().check().expect("makes sense");
-        let kept =
-            plan.define("d".parse().expect("valid"), "AIR-1".parse().expect("valid"), price, Stripes::default(), early);
+        let (id, sku) = ("d".parse().expect("valid"), "AIR-1".parse().expect("valid"));
+        let kept = plan.define(id, sku, price, Stripes::default(), 250, early);
         assert!(plan.is(&kept), "it starts when it was first asked for");
         let other = CreateDrop { starts_at: Some(late), ..asked() }.check().expect("makes sense");
         assert!(!other.is(&kept));

@@ -100,6 +100,7 @@ async fn amend(state: &ApiState, id: &DropId, asked: &AmendDrop) -> Result<Respo
     let outcome = state.engine().change_drop(id, &DropChange::Amend { starts_at, ends_at, limit_per_user }).await;
     let refused = match outcome {
         Ok(DropChangeOutcome::Changed(live) | DropChangeOutcome::Unchanged(live)) => {
+            state.filters().observe(&live);
             state.snapshots().observe(live.clone());
             return json(StatusCode::OK, NO_STORE, &DropView::new(state.engine(), definition, &live, live.phase()));
         }

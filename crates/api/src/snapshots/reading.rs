@@ -138,6 +138,7 @@ pub(super) mod tests {
             stripes: Default::default(),
             sent_units: 0,
             received_units: 0,
+            hold_ms: 0,
             as_of: second(as_of_s),
         }
     }

@@ -170,7 +170,8 @@ impl Snapshots {
         let watch = self.skus.read().get(sku).cloned();
         let watch = match watch {
             Some(watch) => watch,
-            None => self.watch_sku(sku).await?,
+            // Boxed, as every look carries room for it and hardly any needs it.
+            None => Box::pin(self.watch_sku(sku)).await?,
         };
         watch.asked(self.second());
         match watch.current() {

@@ -15,7 +15,10 @@ pub(super) const OF_USER: &str = "id IN (SELECT id FROM user_orders WHERE user_i
 
 /// Moves the list into the index if it is long, in the caller's transaction.
 pub(super) fn move_if_many(db: &Connection) -> rusqlite::Result<()> {
-    let mut count = db.prepare_cached("SELECT coalesce(max(place) - min(place), 0) FROM user_orders_waiting")?;
+    // Each end by itself is found at once; asked for together they are sought through the whole list.
+    let mut count = db.prepare_cached(
+        "SELECT coalesce((SELECT max(place) FROM user_orders_waiting) - (SELECT min(place) FROM user_orders_waiting), 0)",
+    )?;
     if count.query_row([], |row| row.get::<_, i64>(0))? < MAX_WAITING {
         return Ok(());
     }

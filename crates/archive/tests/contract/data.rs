@@ -52,6 +52,7 @@ pub fn drop_of(sku: &str, drop_id: &str, window: Window) -> DropDefinition {
         cancellations_per_user: 3,
         durability: None,
         stripes: Default::default(),
+        hold_ms: 0,
         created_at: at(0),
     }
 }

@@ -90,6 +90,7 @@ pub async fn every_kind_of_fact_comes_back_as_it_went_in(archive: &dyn Archive) 
     let bodies = [
         FactBody::Opened { drop },
         FactBody::Started,
+        FactBody::Released,
         FactBody::Amended { window: window(5, None), limit_per_user: 1_000 },
         FactBody::Amended { window: window(5, Some(7)), limit_per_user: 1 },
         FactBody::Paused,

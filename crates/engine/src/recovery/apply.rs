@@ -125,6 +125,7 @@ impl Changes {
                 self.push("receive", id, transfer_args(*from, *transfer, *units, fact));
             }
             FactBody::Started => self.push("started", id, []),
+            FactBody::Released => self.push("released", id, []),
             FactBody::Amended { window, limit_per_user } => {
                 let limit = Value::from(i64::from(*limit_per_user));
                 let args = [Value::from(window.starts_at.as_ms()), time_arg(window.ends_at), limit];

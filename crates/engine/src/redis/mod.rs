@@ -147,7 +147,9 @@ impl Redis {
     ) -> Result<Reply, CallError> {
         debug_assert!(script.takes(keys.len()), "{} with {} keys", script.name, keys.len());
         let client = &link.client;
-        let called = counted(&script.operation, async {
+        // The client's futures are large, and whoever awaits this would carry room for them along: even where most requests
+        // never get here, their futures were moved about by the kilobyte.
+        let called = Box::pin(counted(&script.operation, async {
             let first = client.evalsha::<Value, _, _, _>(script.sha1(), keys.clone(), args.clone()).await;
             match first {
                 // The server does not know the script: it was flushed, or another process took over. Nothing ran; the whole
@@ -157,7 +159,7 @@ impl Redis {
                 }
                 other => other,
             }
-        });
+        }));
         let value = called.await.map_err(|error| {
             self.heed(link, &error);
             classify(&error)

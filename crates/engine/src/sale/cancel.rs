@@ -42,7 +42,7 @@ impl Engine {
         let handle = self.shared.handle(shard)?;
         let k = &handle.keys;
         let (drop, users) = (Keys::drop(shard, &order.drop_id), Keys::users(shard, &order.drop_id));
-        let keys = [k.meta.clone(), k.log.clone(), k.unsettled.clone(), drop, users];
+        let keys = [k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), drop, users];
         let position = order.id.position();
         let mut place = [0; 8];
         place[..6].copy_from_slice(&position.log_id.ms.to_be_bytes()[2..]);

@@ -38,6 +38,7 @@ const TOO_MANY: (&str, Changing) = ("too-many", Changing::TooMany);
 const STALE: (&str, Changing) = ("stale", Changing::Stale);
 
 static START: Call<Changing> = Call::settled(&scripts::SALE_START, &[CHANGED, UNCHANGED]);
+static RELEASE: Call<Changing> = Call::settled(&scripts::SALE_RELEASE, &[CHANGED, UNCHANGED]);
 static PAUSE: Call<Changing> = Call::settled(&scripts::SALE_PAUSE, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
 static RESUME: Call<Changing> = Call::settled(&scripts::SALE_RESUME, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
 static CLOSE: Call<Changing> = Call::settled(&scripts::SALE_CLOSE, &[CHANGED, UNCHANGED, INVALID_TRANSITION]);
@@ -49,7 +50,8 @@ static AMEND: Call<Changing> =
 
 /// All of them, for the test of the calls.
 #[cfg(test)]
-pub(crate) static CHANGES: [&Call<Changing>; 7] = [&START, &PAUSE, &RESUME, &CLOSE, &CALL_OFF, &RESTOCK, &AMEND];
+pub(crate) static CHANGES: [&Call<Changing>; 8] =
+    [&START, &RELEASE, &PAUSE, &RESUME, &CLOSE, &CALL_OFF, &RESTOCK, &AMEND];
 
 impl Engine {
     /// Makes a change. Repeated, it says [`DropChangeOutcome::Unchanged`]. An operator's waits for the drop's durability; what
@@ -89,6 +91,7 @@ impl Engine {
         let place = (shard, id);
         match change {
             DropChange::Start => self.call_change(place, &START, &FactBody::Started, &[]).await,
+            DropChange::Release => self.release(place).await,
             DropChange::Pause => self.call_change(place, &PAUSE, &FactBody::Paused, &[]).await,
             DropChange::Resume => self.call_change(place, &RESUME, &FactBody::Resumed, &[]).await,
             DropChange::CallOff => self.call_change(place, &CALL_OFF, &FactBody::CalledOff, &[]).await,
@@ -114,6 +117,15 @@ impl Engine {
                 self.amend(place, *starts_at, *ends_at, *limit_per_user).await
             }
         }
+    }
+
+    /// The script writes its fact itself, as orders release too.
+    async fn release(&self, (shard, id): (Shard, &DropId)) -> Result<DropChangeOutcome, EngineError> {
+        let handle = self.shared.handle(shard)?;
+        let settled = self.shared.settle(handle, &RELEASE, &change_keys(&handle.keys, shard, id), &[]).await?;
+        let changed = matches!(settled.code, Changing::Changed) || settled.was_lost;
+        let drop = self.drop_of_reply(id, settled.fields)?;
+        Ok(if changed { DropChangeOutcome::Changed(drop) } else { DropChangeOutcome::Unchanged(drop) })
     }
 
     /// Fills in what the request leaves out from what the drop is now; if the drop was changed in between, again.
@@ -169,8 +181,7 @@ impl Engine {
     ) -> Result<Option<DropChangeOutcome>, EngineError> {
         let (shard, id) = place;
         let handle = self.shared.handle(shard)?;
-        let k = &handle.keys;
-        let keys = [k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), Keys::drop(shard, id)];
+        let keys = change_keys(&handle.keys, shard, id);
         let mut all = vec![Value::from(Fact::log_json(id, body))];
         all.extend_from_slice(args);
         let durability = match body {
@@ -195,6 +206,12 @@ impl Engine {
             Changing::Stale => return Ok(None),
         }))
     }
+}
+
+/// The keys of a script that changes a drop.
+fn change_keys(keys: &Keys, shard: Shard, id: &DropId) -> [String; 5] {
+    let Keys { meta, log, unsettled, timers, .. } = keys;
+    [meta.clone(), log.clone(), unsettled.clone(), timers.clone(), Keys::drop(shard, id)]
 }
 
 /// What an amendment was made from: `lua/sale/amend.lua` compares it.

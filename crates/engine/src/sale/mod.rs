@@ -158,7 +158,7 @@ pub struct LiveDrop {
     pub total_units: u64,
     /// Units that can be ordered.
     pub available_units: u64,
-    /// Units that are held for somebody.
+    /// Units that nobody can order yet: they came back a moment ago to the drop that was sold out.
     pub held_units: u64,
     /// Units that are sold.
     pub sold_units: u64,
@@ -175,6 +175,8 @@ pub struct LiveDrop {
     pub sent_units: u64,
     /// Units that came from other stripes.
     pub received_units: u64,
+    /// For how long units that come back while it is sold out are held, in ms; 0 if they are not.
+    pub hold_ms: u32,
     /// The shard's clock when this was read, or when the change took place.
     pub as_of: Timestamp,
 }
@@ -263,6 +265,9 @@ pub enum DropChange {
         /// The new limit; only while scheduled.
         limit_per_user: Option<u32>,
     },
+    /// Makes held units available that came back to a sold-out drop and were held for long enough; for the timekeeper, as
+    /// orders do it too.
+    Release,
     /// Adds units, once per key: while scheduled, live, sold out or paused.
     Restock {
         /// The digest of the restock's idempotency key.

@@ -72,7 +72,7 @@ impl Engine {
 }
 
 /// What `lua/lib/create_drop.lua` takes, in its order.
-pub(crate) fn terms_args(definition: &DropDefinition, shard: Shard) -> [Value; 11] {
+pub(crate) fn terms_args(definition: &DropDefinition, shard: Shard) -> [Value; 12] {
     [
         Value::from(definition.sku.as_str()),
         Value::from(definition.window.starts_at.as_ms()),
@@ -85,6 +85,7 @@ pub(crate) fn terms_args(definition: &DropDefinition, shard: Shard) -> [Value; 1
         Value::from(i64::from(definition.share(shard))),
         Value::from(definition.durability.map_or("", Durability::as_str)),
         Value::from(definition.stripes.to_string()),
+        Value::from(i64::from(definition.hold_ms)),
     ]
 }
 

@@ -134,6 +134,7 @@ pub(crate) fn read_live_drop(
         stripes: fields.optional()?.unwrap_or_default(),
         sent_units: fields.optional()?.unwrap_or_default(),
         received_units: fields.optional()?.unwrap_or_default(),
+        hold_ms: fields.optional()?.unwrap_or_default(),
         as_of,
     };
     // Where a restart lost a transfer's arrival and not what was sold of it, a stripe lacks units until it arrives again.

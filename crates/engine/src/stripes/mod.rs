@@ -18,5 +18,5 @@ pub use transfer::{Receiving, Sending, Transfer};
 pub(crate) use {
     align::CLEAR,
     reading::READ,
-    transfer::{RECEIVE, ACTIVATE, SEND},
+    transfer::{ACTIVATE, RECEIVE, SEND},
 };

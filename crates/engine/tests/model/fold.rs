@@ -11,8 +11,20 @@ pub struct Folded {
     pub window: Window,
     pub limit_per_user: u32,
     pub total_units: u64,
+    pub held_units: u64,
+    holds: bool,
     pub sold_units: u64,
     pub orders: BTreeMap<OrderId, (UserId, u16, GrantState)>,
+}
+
+impl Folded {
+    /// Units come back: they are held if none is left and somebody could be granted them.
+    fn hold(&mut self, units: u32) {
+        let none_left = self.sold_units + self.held_units == self.total_units;
+        if self.holds && none_left && matches!(self.state, DropState::Open | DropState::Paused) {
+            self.held_units += u64::from(units);
+        }
+    }
 }
 
 pub fn fold(facts: &[Fact]) -> BTreeMap<DropId, Folded> {
@@ -24,6 +36,8 @@ pub fn fold(facts: &[Fact]) -> BTreeMap<DropId, Folded> {
                 window: drop.window,
                 limit_per_user: drop.limit_per_user,
                 total_units: drop.stock_units.into(),
+                held_units: 0,
+                holds: drop.hold_ms > 0,
                 sold_units: 0,
                 orders: BTreeMap::new(),
             };
@@ -38,9 +52,13 @@ pub fn fold(facts: &[Fact]) -> BTreeMap<DropId, Folded> {
             }
             FactBody::Paused => drop.state = DropState::Paused,
             FactBody::Resumed => drop.state = DropState::Open,
-            FactBody::Closed { .. } => drop.state = DropState::Ended,
-            FactBody::CalledOff => drop.state = DropState::Cancelled,
-            FactBody::Restocked { units, .. } => drop.total_units += u64::from(*units),
+            FactBody::Closed { .. } => (drop.state, drop.held_units) = (DropState::Ended, 0),
+            FactBody::CalledOff => (drop.state, drop.held_units) = (DropState::Cancelled, 0),
+            FactBody::Restocked { units, .. } => {
+                drop.hold(*units);
+                drop.total_units += u64::from(*units);
+            }
+            FactBody::Released => drop.held_units = 0,
             FactBody::Granted(grant) => {
                 let id = fact.order().expect("a grant is an order").id;
                 let order = (grant.user_id.clone(), grant.units, GrantState::Confirmed);
@@ -52,11 +70,14 @@ pub fn fold(facts: &[Fact]) -> BTreeMap<DropId, Folded> {
                 let granted = (withdrawal.user_id.clone(), withdrawal.units, GrantState::Confirmed);
                 assert_eq!(*order, granted, "cancelled once, whole, and as its owner's");
                 order.2 = GrantState::Cancelled;
+                drop.hold(withdrawal.units.into());
                 drop.sold_units -= u64::from(withdrawal.units);
             }
             FactBody::Compensated(_) | FactBody::Replayed { .. } => panic!("no fact is refused here"),
             FactBody::Purged(_) => panic!("nothing purges here"),
-            FactBody::Activated | FactBody::Sent { .. } | FactBody::Received { .. } => panic!("nothing is striped here"),
+            FactBody::Activated | FactBody::Sent { .. } | FactBody::Received { .. } => {
+                panic!("nothing is striped here")
+            }
         }
     }
     drops

@@ -87,7 +87,8 @@ fn cancellation(rng: &mut StdRng, model: &Model, drop: usize) -> Option<Step> {
 }
 
 fn change(rng: &mut StdRng, model: &Model) -> Change {
-    match rng.random_range(0..40) {
+    match rng.random_range(0..43) {
+        40.. => Change::Release,
         0..5 => Change::Pause,
         5..16 => Change::Resume,
         16..20 => Change::Start,
@@ -119,6 +120,8 @@ fn drop(rng: &mut StdRng, hour: i64) -> DropModel {
         cancellations: rng.random_range(0..4),
         total,
         available: total,
+        held: None,
+        holds: rng.random_bool(0.6),
         sold: 0,
         start_is_due: true,
         restocks: Default::default(),

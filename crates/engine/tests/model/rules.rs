@@ -52,6 +52,7 @@ pub enum Change {
     CloseByClock,
     CloseByOperator,
     CallOff,
+    Release,
     Restock { key: u8, units: u32 },
     Amend { starts: Option<i64>, ends: Option<Option<i64>>, limit: Option<u32> },
 }
@@ -94,6 +95,10 @@ pub struct DropModel {
     pub cancellations: usize,
     pub total: u64,
     pub available: u64,
+    /// Units that came back while none was left, and the hour of the first of them.
+    pub held: Option<(u64, i64)>,
+    /// Whether they are held, until the next hour.
+    pub holds: bool,
     pub sold: u64,
     pub start_is_due: bool,
     pub restocks: BTreeMap<u8, u32>,
@@ -117,7 +122,10 @@ impl Model {
         let drop = &mut self.drops[ask.drop];
         // Whoever sees first that a window is over writes it down.
         if drop.is_over(hour) {
-            drop.state = DropState::Ended;
+            drop.end(DropState::Ended);
+            drop.changes += 1;
+        }
+        if drop.state == DropState::Open && drop.release(hour) {
             drop.changes += 1;
         }
         let held = drop.users.entry(ask.user).or_default();
@@ -166,8 +174,9 @@ impl Model {
             return Cancelling::Closed;
         }
         order.state = GrantState::Cancelled;
-        drop.available += u64::from(order.ask.units);
-        drop.sold -= u64::from(order.ask.units);
+        let units = u64::from(order.ask.units);
+        drop.sold -= units;
+        drop.give_back(units, hour);
         drop.changes += 1;
         Cancelling::Done
     }
@@ -177,7 +186,7 @@ impl Model {
         let drop = &mut self.drops[drop];
         let outcome = drop.outcome(change, hour);
         if outcome == Changing::Made {
-            drop.make(change);
+            drop.make(change, hour);
             drop.changes += 1;
         }
         if matches!(drop.state, DropState::Ended | DropState::Cancelled) {
@@ -201,6 +210,33 @@ impl DropModel {
         matches!(self.state, DropState::Open | DropState::Paused) && self.ends.is_some_and(|ends| hour >= ends)
     }
 
+    fn give_back(&mut self, units: u64, hour: i64) {
+        if self.holds && self.available == 0 && matches!(self.state, DropState::Open | DropState::Paused) {
+            self.held.get_or_insert((0, hour)).0 += units;
+        } else {
+            self.available += units;
+        }
+    }
+
+    /// Nothing is held of a drop that is over.
+    fn end(&mut self, state: DropState) {
+        self.state = state;
+        self.available += self.held.take().map_or(0, |(units, _)| units);
+    }
+
+    fn release_is_due(&self, hour: i64) -> bool {
+        self.held.is_some_and(|(_, since)| since < hour)
+    }
+
+    /// Makes held units available if it is time; says whether it was.
+    fn release(&mut self, hour: i64) -> bool {
+        let due = self.release_is_due(hour);
+        if due {
+            self.available += self.held.take().map_or(0, |(units, _)| units);
+        }
+        due
+    }
+
     fn outcome(&self, change: Change, hour: i64) -> Changing {
         use DropState::{Cancelled, Ended, Open, Opening, Paused};
         let running = matches!(self.state, Open | Paused) && !self.is_over(hour);
@@ -210,6 +246,8 @@ impl DropModel {
                 Open | Paused if self.start_is_due && hour >= self.starts => Changing::Made,
                 Opening | Open | Paused => Changing::Unchanged,
             },
+            Change::Release if self.release_is_due(hour) => Changing::Made,
+            Change::Release => Changing::Unchanged,
             Change::Pause | Change::Resume if !running => Changing::InvalidTransition,
             Change::Pause => {
                 if self.state == Paused {
@@ -262,17 +300,20 @@ impl DropModel {
         }
     }
 
-    fn make(&mut self, change: Change) {
+    fn make(&mut self, change: Change, hour: i64) {
         match change {
             Change::Start => self.start_is_due = false,
             Change::Pause => self.state = DropState::Paused,
             Change::Resume => self.state = DropState::Open,
-            Change::CloseByClock | Change::CloseByOperator => self.state = DropState::Ended,
-            Change::CallOff => self.state = DropState::Cancelled,
+            Change::CloseByClock | Change::CloseByOperator => self.end(DropState::Ended),
+            Change::CallOff => self.end(DropState::Cancelled),
+            Change::Release => {
+                self.release(hour);
+            }
             Change::Restock { key, units } => {
                 self.restocks.insert(key, units);
                 self.total += u64::from(units);
-                self.available += u64::from(units);
+                self.give_back(u64::from(units), hour);
             }
             Change::Amend { starts, ends, limit } => {
                 self.starts = starts.unwrap_or(self.starts);

@@ -70,6 +70,7 @@ impl<'a> Sale<'a> {
             let from_facts = (facts.state, facts.window, facts.limit_per_user, facts.total_units, facts.sold_units);
             let now = &live[place];
             assert_eq!(from_facts, (now.state, now.window, now.limit_per_user, now.total_units, now.sold_units));
+            assert_eq!(facts.held_units, now.held_units, "held of drop {place}");
             let mut orders = 0;
             for (buyer, held) in &drop.users {
                 let digest = UserDigest::of(&user(&name(*buyer)));
@@ -168,6 +169,7 @@ impl<'a> Sale<'a> {
             Change::CloseByClock => DropChange::Close(ClosedBy::Clock),
             Change::CloseByOperator => DropChange::Close(ClosedBy::Operator),
             Change::CallOff => DropChange::CallOff,
+            Change::Release => DropChange::Release,
             Change::Restock { key, units } => DropChange::Restock { key: KeyDigest([key; 8]), units },
             Change::Amend { starts, ends, limit } => DropChange::Amend {
                 starts_at: starts.map(at),
@@ -196,6 +198,8 @@ impl<'a> Sale<'a> {
             // Half an hour short of the hour, as windows are.
             cancellable_for_s: u32::try_from((drop.cancellable_hours * 3_600 - 1_800).max(0)).expect("few"),
             cancellations_per_user: u32::try_from(drop.cancellations).expect("few"),
+            // Within the hour, so that the next one finds it over.
+            hold_ms: if drop.holds { u32::try_from(HOUR_MS / 2).expect("few") } else { 0 },
             ..base
         };
         match self.engine.open_drop(&defined).await.expect("an answer") {
@@ -239,8 +243,10 @@ impl<'a> Sale<'a> {
     }
 
     fn compare(&self, drop: &DropModel, live: &LiveDrop, step: &Step) {
-        let found = (live.state, live.limit_per_user, live.total_units, live.available_units, live.sold_units);
-        assert_eq!(found, (drop.state, drop.limit, drop.total, drop.available, drop.sold), "after {step:?}");
+        let found = (live.state, live.limit_per_user, live.total_units, live.available_units, live.held_units);
+        let held = drop.held.map_or(0, |(units, _)| units);
+        assert_eq!(found, (drop.state, drop.limit, drop.total, drop.available, held), "after {step:?}");
+        assert_eq!(live.sold_units, drop.sold, "after {step:?}");
         assert_eq!(live.window, window(drop, self.began_ms), "after {step:?}");
         assert_eq!(live.total_units, live.available_units + live.held_units + live.sold_units, "after {step:?}");
     }

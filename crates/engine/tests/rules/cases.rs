@@ -15,7 +15,8 @@ use stampede_engine::{
 
 use crate::support::{Harness, definition, request, user};
 
-/// A shard with a drop on sale, a paused one, one that is over, one that was called off and one stripe that is to be activated, a dead letter, an order, pending
+/// A shard with a drop on sale, a paused one, one that is over, one that was called off, one that holds units and one stripe
+/// that is to be activated, a dead letter, an order, pending
 /// entries, a consumer that is done, and due timers.
 pub struct Stage {
     pub h: Harness,
@@ -24,6 +25,7 @@ pub struct Stage {
     pub over: Arc<DropTerms>,
     pub called_off: Arc<DropTerms>,
     pub striped: DropDefinition,
+    pub held: Arc<DropTerms>,
     pub dead: Fact,
     pub order: Order,
     pub receipts: Vec<EntryReceipt>,
@@ -50,6 +52,8 @@ pub enum Key {
     CalledOff,
     /// Of a stripe that is not activated.
     Striped,
+    /// Of a sold-out drop of which units are held, long enough.
+    Held,
     /// Of a drop that is not open yet.
     New,
     NewUsers,
@@ -95,6 +99,10 @@ impl Stage {
         let acknowledged = h.engine.acknowledge_with_letters(h.shard, Epoch(1), &receipts(&done), &letters).await;
         acknowledged.expect("acknowledged");
         let pending = h.engine.read_new(h.shard, "busy", 2).await.expect("readable").entries;
+        let held = h.open_with("held", |drop| (drop.stock_units, drop.hold_ms) = (1, 1)).await;
+        h.buy(&held, "a", "k", 1).await;
+        let more = DropChange::Restock { key: KeyDigest([9; 8]), units: 1 };
+        h.engine.change_drop(&held.id, &more).await.expect("restocked");
         h.buy(&live, "later", "k", 1).await;
         let newest = h.log().await.pop().expect("an entry");
         let token = h.engine.inspect_shard(h.shard).await.expect("readable").token;
@@ -104,6 +112,7 @@ impl Stage {
             over,
             called_off,
             striped,
+            held,
             dead,
             order,
             receipts: receipts(&pending),
@@ -127,6 +136,7 @@ impl Stage {
             Key::Paused => Keys::drop(shard, &self.paused.id),
             Key::Over => Keys::drop(shard, &self.over.id),
             Key::OverUsers => Keys::users(shard, &self.over.id),
+            Key::Held => Keys::drop(shard, &self.held.id),
             Key::CalledOff => Keys::drop(shard, &self.called_off.id),
             Key::Striped => Keys::drop(shard, &self.striped.id),
             Key::New => Keys::drop(shard, &self.h.id("new")),
@@ -207,8 +217,8 @@ fn letter_change(fact: Fact) -> LetterChange {
 
 pub const CASES: &[Case] = {
     use Key::{
-        CalledOff, Dead, Drops, Live, LiveUsers, Log, Meta, New, NewUsers, Over, OverUsers, Paused, Striped, Timers,
-        Unsettled,
+        CalledOff, Dead, Drops, Held, Live, LiveUsers, Log, Meta, New, NewUsers, Over, OverUsers, Paused, Striped,
+        Timers, Unsettled,
     };
     const CHANGE: &[Key] = &[Meta, Log, Unsettled, Timers, Live];
     &[
@@ -222,7 +232,7 @@ pub const CASES: &[Case] = {
         },
         Case {
             script: "sale/cancel",
-            keys: &[Meta, Log, Unsettled, Live, LiveUsers],
+            keys: &[Meta, Log, Unsettled, Timers, Live, LiveUsers],
             run: |s| {
                 Box::pin(async {
                     let order = OrderRef::from(&s.order);
@@ -236,6 +246,11 @@ pub const CASES: &[Case] = {
             run: |s| Box::pin(async { s.h.engine.open_drop(&definition(s.h.id("new"))).await.map(|_| ()) }),
         },
         Case { script: "sale/start", keys: CHANGE, run: |s| s.change(&s.live, DropChange::Start) },
+        Case {
+            script: "sale/release",
+            keys: &[Meta, Log, Unsettled, Timers, Held],
+            run: |s| s.change(&s.held, DropChange::Release),
+        },
         Case { script: "sale/pause", keys: CHANGE, run: |s| s.change(&s.live, DropChange::Pause) },
         Case {
             script: "sale/resume",
@@ -301,7 +316,7 @@ pub const CASES: &[Case] = {
         },
         Case {
             script: "dead/compensate",
-            keys: &[Meta, Log, Unsettled, Dead, Live, LiveUsers],
+            keys: &[Meta, Log, Unsettled, Dead, Live, LiveUsers, Timers],
             run: |s| Box::pin(async { s.h.engine.compensate_letter(&s.dead).await.map(|_| ()) }),
         },
         Case {

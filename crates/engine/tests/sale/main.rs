@@ -4,6 +4,7 @@ mod amending;
 mod cancelling;
 mod changes;
 mod dead;
+mod holding;
 mod log;
 mod orders;
 mod persisting;
@@ -40,6 +41,11 @@ on_both! {
         an_order_that_the_record_does_not_know_is_unknown,
         orders_are_cancelled_whatever_the_drop_became,
         units_that_come_back_end_sold_out;
+    holding:
+        what_comes_back_is_sold_after_its_time_and_not_before,
+        a_timer_releases_what_nobody_orders,
+        only_a_sold_out_drop_that_may_grant_again_holds,
+        after_a_takeover_orders_wait_until_nobody_refuses_by_what_was_before;
     changes:
         each_change_goes_from_where_it_may,
         a_drop_past_its_window_only_closes,

@@ -231,6 +231,7 @@ pub fn definition(id: DropId) -> DropDefinition {
         cancellations_per_user: 3,
         durability: None,
         stripes: Default::default(),
+        hold_ms: 0,
         created_at: Timestamp::now(),
     }
 }

@@ -132,7 +132,7 @@ async fn run_on(
     let ready = async {
         wait_until_recovered(&stores).await?;
         if with_demo {
-            demo::create(&stores).await?;
+            demo::create(&stores, config).await?;
         }
         access::renew_operator_token(&folder.operator_token(), config)?;
         let (listen, admin_listen) = (config.listen, config.admin_listen);

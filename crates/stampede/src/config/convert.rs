@@ -53,6 +53,9 @@ impl Config {
             snapshot_max_age: ms(self.snapshot_max_age_ms),
             snapshot_idle: ms(self.snapshot_idle_ms),
             snapshot_max_drops: size(self.snapshot_max_drops),
+            filter_max_age: ms(self.filter_max_age_ms),
+            filter_max_buyers: size(self.filter_max_buyers),
+            filters_max: size(self.filters_max),
             sku_refresh: ms(self.sku_refresh_ms),
             ready_max_age: ms(self.ready_max_age_ms),
             traces: self.otlp_endpoint.as_ref().map(|_| TraceSettings {
@@ -87,6 +90,7 @@ impl Config {
             lifetime: Duration::from_secs(self.token_lifetime_s),
             keys: main.into_iter().chain(self.token_keys.iter().cloned()).collect(),
             trusted: self.trusted_issuers.clone(),
+            cache_max_bytes: self.token_cache_max_bytes,
         }
     }
 

@@ -184,6 +184,8 @@ settings! {
         token_lifetime_s: u64 = 86_400 in 1..=31_536_000;
         /// Other issuers to believe, as [[trusted_issuers]] with name, issuer, audience, keys and roles; here as JSON.
         trusted_issuers: Vec<TrustedIssuer> = [];
+        /// Verified tokens that a process remembers until they expire, in bytes, so that it need not verify them again; 0: none.
+        token_cache_max_bytes: u64 = 33_554_432 in 0..=17_179_869_184;
         /// Who gets a token from POST /sessions: `off`, `anonymous` (a random id) or `handle` (development only).
         sign_in: SignIn = "off";
         /// The origins under which browsers reach this service, such as https://shop.example; with commas between them.
@@ -246,6 +248,14 @@ settings! {
         sku_refresh_ms: u64 = 3_000 in 1..=HOUR_MS;
         /// For how long an answer of /readyz is reused.
         ready_max_age_ms: u64 = 1_000 in 0..=60_000;
+    }
+    "Refusals without Redis" {
+        /// For how long the api may refuse orders by what it knew; units that come back are held as long. 0 is off.
+        filter_max_age_ms: u64 = 250 in 0..=10_000;
+        /// The most buyers of a drop whose orders are refused so; a filter takes nine bits for each.
+        filter_max_buyers: u64 = 1_000_000 in 1..=100_000_000;
+        /// The most drops at a time, in each api process.
+        filters_max: u64 = 64 in 1..=10_000;
     }
     "Deciding orders" {
         /// How long a Redis command may take before its outcome counts as unknown.

@@ -5,6 +5,7 @@ use stampede_api::open_drop;
 use stampede_archive::{CreateProduct, DefineDrop, DropRecord, DropStage};
 use stampede_domain::{DropDefinition, Mode, Money, Product, Timestamp, Window};
 
+use crate::config::Config;
 use crate::roles::Stores;
 
 /// The product's sku.
@@ -16,12 +17,12 @@ pub const DROP: &str = "demo";
 ///
 /// # Errors
 /// If a store fails.
-pub async fn create(stores: &Stores) -> anyhow::Result<()> {
+pub async fn create(stores: &Stores, config: &Config) -> anyhow::Result<()> {
     let id = DROP.parse()?;
     let record = match stores.archive.drop_record(&id).await? {
         Some(record) => record,
         None => {
-            let definition = definition(&product(stores).await?)?;
+            let definition = definition(&product(stores).await?, config)?;
             match stores.archive.define_drop(&definition).await? {
                 DefineDrop::Defined => DropRecord { window: definition.window, stage: DropStage::Defined, definition },
                 DefineDrop::Exists(record) => *record,
@@ -51,7 +52,7 @@ async fn product(stores: &Stores) -> anyhow::Result<Product> {
     })
 }
 
-fn definition(product: &Product) -> anyhow::Result<DropDefinition> {
+fn definition(product: &Product, config: &Config) -> anyhow::Result<DropDefinition> {
     let now = Timestamp::now();
     Ok(DropDefinition {
         id: DROP.parse()?,
@@ -65,6 +66,7 @@ fn definition(product: &Product) -> anyhow::Result<DropDefinition> {
         cancellations_per_user: 3,
         durability: None,
         stripes: Default::default(),
+        hold_ms: u32::try_from(config.filter_max_age_ms)?,
         created_at: now,
     })
 }

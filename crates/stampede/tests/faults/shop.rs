@@ -18,6 +18,9 @@ use super::site::Site;
 /// The longest that anybody waits for a definite answer once nothing is broken any more, and while it is.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// What the processes have as `filter_max_age_ms` unless they are told something else.
+const FILTER_AGE: Duration = Duration::from_millis(250);
+
 /// A drop of a round.
 #[derive(Clone, Debug)]
 pub struct DropPlan {
@@ -74,6 +77,8 @@ impl Shop {
                 cancellations_per_user: rng.random_range(0..=5),
                 // Calls are lost all the time.
                 new_once: false,
+                holds: true,
+                filter_age_ns: u64::try_from(FILTER_AGE.as_nanos()).unwrap_or(u64::MAX),
             };
             shop.create(&id, &rules).await?;
             shop.drops.push(DropPlan { id, rules });

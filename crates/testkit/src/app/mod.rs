@@ -90,6 +90,8 @@ pub struct TestApp {
     pub archive_url: String,
     client: reqwest::Client,
     state: ApiState,
+    api: ApiSettings,
+    others: Vec<(Engine, ApiState)>,
     hot_state: HotState,
     _proxy: Option<Proxy>,
     shutdown: CancellationToken,
@@ -132,10 +134,7 @@ impl TestApp {
         let tokens = Tokens::new(&api.tokens).expect("the tokens' settings");
         let state = ApiState::new(engine.clone(), Arc::clone(&archive), api.clone()).expect("the API's settings");
         let shutdown = CancellationToken::new();
-        let (router, stop) = (stampede_api::router(state.clone()), shutdown.clone());
-        let mut tasks = vec![tokio::spawn(async move {
-            stampede_api::serve(listener, router, stop, &api).await.expect("the API serves");
-        })];
+        let mut tasks = vec![serve(listener, &state, &api, &shutdown)];
         if options.workers {
             let workers = WorkerSettings { claim_idle: Duration::from_millis(500), ..WorkerSettings::default() };
             tasks.push(stampede_worker::spawn(engine.clone(), Arc::clone(&archive), workers, shutdown.clone()));
@@ -149,12 +148,37 @@ impl TestApp {
             archive_url,
             client,
             state,
+            api,
+            others: Vec::new(),
             hot_state,
             _proxy: proxy,
             shutdown,
             tasks,
             _dir: dir,
         }
+    }
+
+    /// Changes what the next [`Self::another_api`] is told.
+    pub fn change_api(&mut self, change: impl FnOnce(&mut ApiSettings)) {
+        change(&mut self.api);
+    }
+
+    /// Starts another API of the service, with an engine of its own, as another process would have one. Returns its origin, for
+    /// [`Caller::at`].
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn another_api(&mut self) -> String {
+        let engine = Engine::connect(self.engine.settings().clone(), self.engine.deployment().clone())
+            .await
+            .expect("the engine connects");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        let state = ApiState::new(engine.clone(), Arc::clone(&self.archive), self.api.clone());
+        let state = state.expect("the API's settings");
+        self.tasks.push(serve(listener, &state, &self.api, &self.shutdown));
+        self.others.push((engine, state));
+        origin
     }
 
     /// The single Redis under the service.
@@ -216,6 +240,10 @@ impl TestApp {
             task.await.expect("no task panics");
         }
         self.state.shutdown().await;
+        for (engine, state) in self.others {
+            state.shutdown().await;
+            engine.quit().await;
+        }
         self.engine.quit().await;
     }
 }
@@ -238,6 +266,14 @@ impl HotState {
         proxy.rewrite(texts);
         Some(proxy)
     }
+}
+
+/// Serves until the shutdown.
+fn serve(listener: TcpListener, state: &ApiState, api: &ApiSettings, shutdown: &CancellationToken) -> JoinHandle<()> {
+    let (router, stop, api) = (stampede_api::router(state.clone()), shutdown.clone(), api.clone());
+    tokio::spawn(async move {
+        stampede_api::serve(listener, router, stop, &api).await.expect("the API serves");
+    })
 }
 
 async fn start_hot_state(cluster: bool) -> HotState {

@@ -18,6 +18,12 @@ impl Caller {
         Self { client, origin, token }
     }
 
+    /// The same caller, who asks another process.
+    #[must_use]
+    pub fn at(&self, origin: &str) -> Self {
+        Self { origin: origin.to_owned(), ..self.clone() }
+    }
+
     /// The caller's token.
     pub fn token(&self) -> &str {
         self.token.as_deref().unwrap_or_default()

@@ -57,13 +57,15 @@ enum Cause<'a> {
 }
 
 impl<'a> Cause<'a> {
-    fn of(event: &'a Event) -> Self {
-        match event {
+    /// None for what happens by itself.
+    fn of(event: &'a Event) -> Option<Self> {
+        Some(match event {
             Event::Granted { user, key, units, .. } => Self::Order(user, *key, *units),
             Event::Cancelled { order, by } => Self::Cancel(*order, *by == CancelledBy::Shopper),
             Event::Restocked { key, units } => Self::Restock(*key, *units),
             Event::Turned { to } => Self::Turn(*to),
-        }
+            Event::Released => return None,
+        })
     }
 }
 
@@ -109,7 +111,10 @@ impl<'a> Check<'a> {
         let mut times = Vec::with_capacity(events.len());
         let mut at_least = 0;
         for (change, event) in (1..).zip(events) {
-            let cause = Cause::of(event);
+            let Some(cause) = Cause::of(event) else {
+                times.push((at_least, u64::MAX));
+                continue;
+            };
             let asked = asked.get(&cause).map_or(&[][..], Vec::as_slice);
             let in_time = asked.iter().filter(|(_, until)| *until >= at_least);
             let first = in_time.map(|(called_ns, _)| *called_ns).min();
@@ -124,9 +129,11 @@ impl<'a> Check<'a> {
         }
         let mut at_most = u64::MAX;
         for (event, (_, until)) in events.iter().zip(&mut times).rev() {
-            let asked = asked.get(&Cause::of(event)).map_or(&[][..], Vec::as_slice);
-            let in_time = asked.iter().filter(|(called_ns, _)| *called_ns <= at_most);
-            at_most = at_most.min(in_time.map(|(_, until)| *until).max().unwrap_or(u64::MAX));
+            if let Some(cause) = Cause::of(event) {
+                let asked = asked.get(&cause).map_or(&[][..], Vec::as_slice);
+                let in_time = asked.iter().filter(|(called_ns, _)| *called_ns <= at_most);
+                at_most = at_most.min(in_time.map(|(_, until)| *until).max().unwrap_or(u64::MAX));
+            }
             *until = at_most;
         }
         times
@@ -181,7 +188,9 @@ impl<'a> Check<'a> {
             let happened = times.partition_point(|(_, until)| *until < operation.called_ns);
             floor = floor.max(happened);
             let ceiling = times.partition_point(|(called_ns, _)| *called_ns <= operation.returned_ns);
-            match self.first_slot(operation, floor).filter(|slot| *slot <= ceiling) {
+            let late = self.late_slot(operation, floor, times);
+            let slot = self.first_slot(operation, floor).into_iter().chain(late).min();
+            match slot.filter(|slot| *slot <= ceiling) {
                 Some(slot) => returning.push(Reverse((operation.returned_ns, slot))),
                 None => self.violations.push(Violation::Untrue {
                     operation: Box::new(operation.clone()),
@@ -259,6 +268,22 @@ impl<'a> Check<'a> {
             }),
             _ => None,
         }
+    }
+
+    /// The first slot in which the drop had been stopped for so short a time that a process may not have known: then an order
+    /// may be told that it is sold out, if no unit was left.
+    fn late_slot(&self, operation: &Operation, from: usize, times: &[Times]) -> Option<usize> {
+        let (Ask::Order { user, key, units }, Answer::SoldOut) = (&operation.ask, &operation.answer) else {
+            return None;
+        };
+        let age = self.rules.filter_age_ns;
+        if age == 0 {
+            return None;
+        }
+        let long_ago = times.partition_point(|(_, until)| until.saturating_add(age) < operation.called_ns);
+        let stopped = self.replay.index.stopped_empty(from, long_ago + 1);
+        let room = |holding: Holding| holding.owned + units <= self.rules.limit_per_user;
+        self.slot_of_refusal(user, *key, from, |holding| if room(holding) { &stopped } else { &[] })
     }
 
     /// The first slot of a refusal: one of `slots`, which depend on what the user holds, before the key is granted.

@@ -62,7 +62,13 @@ impl Search<'_> {
             .filter(open)
             .filter(|index| self.operations[*index].called_ns <= first_return)
             .collect();
-        next.into_iter().any(|index| self.step(index, done | 1 << index, model, unclaimed))
+        if next.into_iter().any(|index| self.step(index, done | 1 << index, model, unclaimed)) {
+            return true;
+        }
+        // What is held may be released at any moment.
+        let mut released = model.clone();
+        released.release();
+        model.holds() && self.goes_on(done, &released, unclaimed)
     }
 
     fn step(&mut self, index: usize, done: u64, model: &Model, unclaimed: &HashSet<OrderId>) -> bool {

@@ -39,6 +39,11 @@ pub struct SaleRules {
     /// Whether one answer at most may say of an order that it is new. An API whose own call was lost cannot always tell
     /// what that call granted from what was granted before.
     pub new_once: bool,
+    /// Whether units that come back while none is left are held for a time before anybody can order them.
+    pub holds: bool,
+    /// For how long, in ns, API processes may refuse by what they learned of a sold-out drop; 0 if they always ask. For as
+    /// long after such a drop was stopped or ended an order may still be told that it is sold out.
+    pub filter_age_ns: u64,
 }
 
 /// What a client asked of one drop.

@@ -11,6 +11,7 @@ use super::{Answer, Ask, SaleRules};
 pub struct Model {
     state: DropState,
     available: u64,
+    held: u64,
     orders: BTreeMap<(UserId, KeyDigest), Granted>,
     restocks: BTreeMap<KeyDigest, u64>,
 }
@@ -27,7 +28,7 @@ impl Model {
     /// A drop that has just opened.
     pub fn new(rules: &SaleRules) -> Self {
         let (orders, restocks) = (BTreeMap::new(), BTreeMap::new());
-        Self { state: DropState::Open, available: rules.units, orders, restocks }
+        Self { state: DropState::Open, available: rules.units, held: 0, orders, restocks }
     }
 
     /// Does what is asked, and says the one right answer; an order that is granted gets the id `fresh`. An order that the
@@ -40,11 +41,12 @@ impl Model {
                 Some((_, granted)) => Answer::Stands { status: granted.status() },
                 None => Answer::NotFound,
             }),
-            Ask::Restock { key, units } => Some(self.restock(*key, *units)),
+            Ask::Restock { key, units } => Some(self.restock(rules, *key, *units)),
             Ask::Pause => Some(self.turn(DropState::Open, DropState::Paused)),
             Ask::Resume => Some(self.turn(DropState::Paused, DropState::Open)),
             Ask::Close => {
                 self.state = DropState::Ended;
+                self.release();
                 Some(Answer::Done)
             }
         }
@@ -91,13 +93,31 @@ impl Model {
             if by == CancelledBy::Shopper && !may {
                 return Answer::CancellationClosed;
             }
-            self.available += units;
+            self.give_back(rules, units);
             self.orders.entry(owner).and_modify(|granted| granted.cancelled = true);
         }
         Answer::Stands { status: OrderStatus::Cancelled }
     }
 
-    fn restock(&mut self, key: KeyDigest, units: u64) -> Answer {
+    /// Makes what is held available, which happens by itself.
+    pub fn release(&mut self) {
+        self.available += std::mem::take(&mut self.held);
+    }
+
+    /// Whether units are held.
+    pub const fn holds(&self) -> bool {
+        self.held > 0
+    }
+
+    const fn give_back(&mut self, rules: &SaleRules, units: u64) {
+        if rules.holds && self.available == 0 && matches!(self.state, DropState::Open | DropState::Paused) {
+            self.held += units;
+        } else {
+            self.available += units;
+        }
+    }
+
+    fn restock(&mut self, rules: &SaleRules, key: KeyDigest, units: u64) -> Answer {
         match self.restocks.get(&key) {
             Some(before) if *before == units => return Answer::Done,
             Some(_) => return Answer::KeyReused,
@@ -107,7 +127,7 @@ impl Model {
             return Answer::InvalidTransition;
         }
         self.restocks.insert(key, units);
-        self.available += units;
+        self.give_back(rules, units);
         Answer::Done
     }
 

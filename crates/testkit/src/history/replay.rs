@@ -19,6 +19,7 @@ pub(super) struct Replay<'a> {
     users: HashMap<&'a UserId, Vec<Holding>>,
     state: DropState,
     available: i64,
+    held: i64,
 }
 
 /// One order's life.
@@ -52,6 +53,7 @@ impl<'a> Replay<'a> {
             users: HashMap::new(),
             state: DropState::Open,
             available: i64::try_from(rules.units).unwrap_or(i64::MAX),
+            held: 0,
         };
         replay.index.push(0, replay.state, replay.available);
         for (slot, event) in (1..).zip(events) {
@@ -75,8 +77,9 @@ impl<'a> Replay<'a> {
                 if self.state == DropState::Ended || self.restocks.insert(*key, (slot, *units)).is_some() {
                     self.wrong(slot, "a restock after the end, or the second one under its key");
                 }
-                self.available += i64::try_from(*units).unwrap_or(i64::MAX);
+                self.give_back(*units);
             }
+            Event::Released => self.release(),
             Event::Turned { to } => {
                 let allowed = match to {
                     DropState::Open => self.state == DropState::Paused,
@@ -89,6 +92,9 @@ impl<'a> Replay<'a> {
                     self.wrong(slot, &format!("a drop that is {} became {}", self.state.as_str(), to.as_str()));
                 }
                 self.state = *to;
+                if *to == DropState::Ended {
+                    self.release();
+                }
             }
         }
     }
@@ -101,7 +107,12 @@ impl<'a> Replay<'a> {
             self.violations.push(Violation::Doubled { first: *first, second: order });
         }
         self.keys.entry((user, key)).or_insert(order);
-        self.available -= i64::try_from(units).unwrap_or(i64::MAX);
+        let taken = i64::try_from(units).unwrap_or(i64::MAX);
+        // The entry that released what is sold here may be one that does not count.
+        if self.available < taken {
+            self.release();
+        }
+        self.available -= taken;
         if self.available < 0 {
             self.violations.push(Violation::Oversold { order, by: self.available.unsigned_abs() });
         }
@@ -130,9 +141,21 @@ impl<'a> Replay<'a> {
         if by == CancelledBy::Shopper && !may {
             self.wrong(slot, &format!("{user} was not allowed to cancel order {order}"));
         }
-        self.available += i64::try_from(units).unwrap_or(i64::MAX);
+        self.give_back(units);
         let (owned, cancelled) = (before.owned.saturating_sub(units), before.cancelled + 1);
         self.hold(user, Holding { from: slot, owned, cancelled });
+    }
+
+    /// Units that come back where none is left are held, unless nobody can be granted any.
+    fn give_back(&mut self, units: u64) {
+        let grants = matches!(self.state, DropState::Open | DropState::Paused);
+        let holds = self.rules.holds && self.available <= 0 && grants;
+        let parts = if holds { &mut self.held } else { &mut self.available };
+        *parts += i64::try_from(units).unwrap_or(i64::MAX);
+    }
+
+    fn release(&mut self) {
+        self.available += std::mem::take(&mut self.held);
     }
 
     fn last_holding(&self, user: &UserId) -> Holding {

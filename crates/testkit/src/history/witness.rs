@@ -30,6 +30,8 @@ pub enum Event {
         /// How many.
         units: u64,
     },
+    /// Units that were held when they came back can be ordered. Nobody asks for it.
+    Released,
     /// The drop was stopped, let go on, or ended.
     Turned {
         /// What it became.
@@ -57,6 +59,7 @@ fn event(fact: &Fact) -> Result<Option<Event>, String> {
         }
         FactBody::Cancelled(withdrawal) => Event::Cancelled { order: withdrawal.order_id, by: withdrawal.by },
         FactBody::Restocked { key, units } => Event::Restocked { key: *key, units: u64::from(*units) },
+        FactBody::Released => Event::Released,
         FactBody::Paused => Event::Turned { to: DropState::Paused },
         FactBody::Resumed => Event::Turned { to: DropState::Open },
         FactBody::Closed { .. } => Event::Turned { to: DropState::Ended },

@@ -216,6 +216,7 @@ pub fn definition(id: &str, stock: u32, limit: u32) -> DropDefinition {
         cancellations_per_user: 3,
         durability: None,
         stripes: Default::default(),
+        hold_ms: 0,
         created_at: Timestamp::now(),
     }
 }

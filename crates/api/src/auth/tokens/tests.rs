@@ -261,3 +261,49 @@ fn what_cannot_be_used_is_refused_at_the_start() {
     let foreign = own().issue(&"acme:7".parse().expect("an id"), Role::Shopper, Duration::from_secs(1));
     assert!(matches!(foreign, Err(InvalidTokens::Issue(_))));
 }
+
+#[test]
+fn a_token_is_verified_once_and_believed_until_it_expires() {
+    let tokens = own();
+    let token = hs256(Some("k1"), SECRET, &own_claims(json!({})));
+    let first = tokens.verify(&token).expect("believed");
+    assert_eq!((tokens.verify(&token).as_ref(), tokens.verified.len()), (Ok(&first), 1));
+    let (from_s, until_s) = (now_s(), first.expires_at.as_ms() / 1_000);
+    assert_eq!(tokens.verified.find(&token, until_s - 1).as_ref(), Some(&first));
+    assert_eq!(tokens.verified.find(&token, until_s), None, "it has expired");
+    assert_eq!(tokens.verified.find(&token, from_s - 60), None, "the clock was set back: `nbf` may lie ahead");
+    let foreign = es256(&foreign_claims(json!({})));
+    assert_eq!(tokens.verify(&foreign), tokens.verify(&foreign));
+    assert_eq!(tokens.verified.len(), 2);
+}
+
+#[test]
+fn nothing_is_believed_for_being_like_a_token_that_was() {
+    let tokens = own();
+    let token = hs256(Some("k1"), SECRET, &own_claims(json!({})));
+    tokens.verify(&token).expect("believed");
+    let signature = token.rsplit('.').next().expect("three parts");
+    let header = json!({ "alg": "HS256", "typ": "JWT", "kid": "k1" });
+    let forged = by_hand(&header, &own_claims(json!({ "role": "operator" })), signature);
+    assert_eq!(tokens.verify(&forged), Err(TokenRefused::NotValid), "the signature of another token");
+    let changed = own_claims(json!({ "sub": "eve" }));
+    assert_eq!(tokens.verify(&hs256(Some("k1"), OTHER_SECRET, &changed)), Err(TokenRefused::NotValid));
+    assert_eq!(tokens.verified.len(), 1, "what is refused is not remembered");
+}
+
+#[test]
+fn as_many_tokens_are_remembered_as_there_is_room_for() {
+    let many = |cache_max_bytes| {
+        let settings =
+            TokenSettings { keys: vec![secret_key("k1", SECRET)], cache_max_bytes, ..TokenSettings::default() };
+        let tokens = Tokens::new(&settings).expect("usable keys");
+        for shopper in 0..1_000 {
+            let token = hs256(Some("k1"), SECRET, &own_claims(json!({ "sub": format!("shopper-{shopper}") })));
+            tokens.verify(&token).expect("believed");
+        }
+        tokens.verified.len()
+    };
+    let kept = many(100_000);
+    assert!((100..=600).contains(&kept), "{kept}");
+    assert_eq!((many(0), many(u64::from(u32::MAX))), (0, 1_000));
+}

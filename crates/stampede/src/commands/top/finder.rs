@@ -182,6 +182,7 @@ mod tests {
             cancellations_per_user: 0,
             durability: None,
             stripes: Default::default(),
+            hold_ms: 0,
             created_at: Timestamp::from_ms(created_at_ms),
         };
         assert_eq!(archive.define_drop(&definition).await.expect("defined"), DefineDrop::Defined);

@@ -82,7 +82,7 @@ pub struct DropPicture {
     pub total_units: u64,
     /// Units that can be ordered.
     pub available_units: u64,
-    /// Units that are held for somebody.
+    /// Units that nobody can order yet: they came back a moment ago to the drop that was sold out.
     pub held_units: u64,
     /// Units that are sold.
     pub sold_units: u64,

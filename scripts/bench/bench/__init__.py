@@ -1,0 +1,1 @@
+"""The benchmark of Stampede: what it measures, beside what, and how the figures are shown and compared."""
