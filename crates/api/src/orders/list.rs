@@ -76,14 +76,14 @@ async fn collect(state: &ApiState, filter: OrderFilter, page: &Page<OrderId>) ->
     let archived = state.archive().orders(&filter, before, limit).await?;
     let mut merged: BTreeMap<OrderId, Order> =
         archived.into_iter().map(|archived| (archived.order.id, archived.order)).collect();
-    let archived: HashMap<OrderId, OrderStatus> = merged.iter().map(|(id, order)| (*id, order.status)).collect();
+    let mut archived: HashMap<OrderId, OrderStatus> = merged.iter().map(|(id, order)| (*id, order.status)).collect();
     // What the hot state says is never older than what the archive says.
     merged.extend(hot.into_iter().map(|order| (order.id, order)));
     let newest_first = merged.into_values().rev();
     let mut orders: Vec<Order> =
         newest_first.filter(|order| before.is_none_or(|before| order.id < before)).take(limit).collect();
     if filter.user_id.is_none() {
-        told = settle(state, &mut orders, &unsettled).await?;
+        told = settle(state, &mut orders, &unsettled, &mut archived).await?;
     }
     confirm(state, &orders, &archived, &told).await?;
     Ok(orders)
@@ -170,8 +170,14 @@ async fn dead_orders(state: &ApiState, drops: &[(Shard, DropId)]) -> Result<Vec<
     Ok(orders.filter(|order| drops.iter().any(|(_, id)| *id == order.drop_id)).collect())
 }
 
-/// Gives the orders of drops that have not settled the statuses that their users' records say.
-async fn settle(state: &ApiState, orders: &mut [Order], unsettled: &[(Shard, DropId)]) -> Result<Told, Problem> {
+/// Gives the orders of drops that have not settled the statuses that their users' records say. What the archive says anew of
+/// an order goes into `known`, too.
+async fn settle(
+    state: &ApiState,
+    orders: &mut [Order],
+    unsettled: &[(Shard, DropId)],
+    known: &mut HashMap<OrderId, OrderStatus>,
+) -> Result<Told, Problem> {
     let unsettled: HashSet<&DropId> = unsettled.iter().map(|(_, id)| id).collect();
     let open = orders.iter().filter(|order| unsettled.contains(&order.drop_id));
     let asked: HashSet<_> =
@@ -197,6 +203,7 @@ async fn settle(state: &ApiState, orders: &mut [Order], unsettled: &[(Shard, Dro
     // Purged meanwhile: the archive was read before, when it may not have had all of it.
     for order in orders.iter_mut().filter(|order| buried.contains(&order.drop_id)) {
         *order = archived(state, order).await?;
+        known.insert(order.id, order.status);
     }
     Ok(told)
 }
