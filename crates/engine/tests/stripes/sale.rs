@@ -103,6 +103,10 @@ impl Striped {
     /// Ends the archive's work and returns all facts of the drop, stripe by stripe.
     pub async fn end(&self) -> Vec<Fact> {
         self.archiver.abort();
+        // It goes on to where it next waits, and acknowledges what it has taken down by then.
+        while !self.archiver.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let mut facts = self.archived.lock().clone();
         for shard in &self.shards {
             let left = self.h.engine.read_untrusted_log(*shard, None, 100_000).await.expect("readable");
