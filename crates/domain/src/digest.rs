@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{DropId, Epoch, IdempotencyKey, Money, UserId};
 
+const HEX: [u8; 16] = *b"0123456789abcdef";
+
 /// Declares a digest of a fixed number of bytes.
 macro_rules! digest {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
@@ -26,7 +28,11 @@ macro_rules! digest {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut hex = [0; 2 * $bytes];
+                for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(self.0) {
+                    *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                }
+                f.write_str(std::str::from_utf8(&hex).map_err(|_| fmt::Error)?)
             }
         }
 

@@ -3,13 +3,13 @@
 //! `{ _id: as the fact's, shard: 3, epoch: 2, number: 17, index: 0, letter: "{\"fact\":{…},\"reason\":\"…\"}" }`. The letter is
 //! text, so that nothing in it can be in the way of a note.
 
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc, rawdoc};
 use stampede_domain::{DeadLetter, FactId, Shard};
 
 use super::client::Collections;
 use super::documents::{Fields, collect, limit as to_limit, malformed};
 use super::errors::not_yet_readable;
-use super::fact_documents::fact_id;
+use super::fact_documents::{fact_id, raw_fact_id};
 use super::unordered::{self, Inserted, refusal};
 use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason};
 
@@ -69,10 +69,10 @@ pub(super) async fn range(
     collect(collections.dead_letters.find(filter).sort(in_order).limit(to_limit(limit)), read).await
 }
 
-fn write(letter: &DeadLetter) -> Result<Document, ArchiveError> {
+fn write(letter: &DeadLetter) -> Result<RawDocumentBuf, ArchiveError> {
     let fact = &letter.fact;
-    Ok(doc! {
-        "_id": fact_id(fact.id()),
+    Ok(rawdoc! {
+        "_id": raw_fact_id(fact.id()),
         "shard": i32::from(fact.shard.number()),
         "epoch": i64::from(fact.epoch.0),
         "number": i64::try_from(fact.number).map_err(|error| malformed(WHAT, &error))?,

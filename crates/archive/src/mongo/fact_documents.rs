@@ -6,7 +6,8 @@
 //! currency: "EUR" }, key_digest: "7bc3…", fingerprint: "…" }`.
 //! Anything else has `_id: "s03-e2-1764234000120-5.0"` and, in place of what follows `drop_id`, `details: { … }`.
 
-use mongodb::bson::{Bson, DateTime, Document, doc};
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, DateTime, Document, RawBson, RawDocumentBuf, cstr, rawdoc};
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{Deserialize, IntoDeserializer};
 use stampede_domain::{Epoch, Fact, FactBody, FactId, Grant, Money, Position, Shard};
@@ -29,10 +30,18 @@ pub(super) fn fact_id(id: FactId) -> Bson {
     }
 }
 
-pub(super) fn write(fact: &Fact) -> Result<Document, ArchiveError> {
+/// The id, in the form of a document that is written at once as it is sent.
+pub(super) fn raw_fact_id(id: FactId) -> RawBson {
+    match id {
+        FactId::Order(id) => RawBson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: id.as_bytes().to_vec() }),
+        event @ FactId::Event { .. } => RawBson::String(event.to_string()),
+    }
+}
+
+pub(super) fn write(fact: &Fact) -> Result<RawDocumentBuf, ArchiveError> {
     let log_id = fact.position.log_id;
-    let mut document = doc! {
-        "_id": fact_id(fact.id()),
+    let mut document = rawdoc! {
+        "_id": raw_fact_id(fact.id()),
         "kind": fact.body.kind(),
         "shard": i32::from(fact.shard.number()),
         "epoch": i64::from(fact.epoch.0),
@@ -49,24 +58,24 @@ pub(super) fn write(fact: &Fact) -> Result<Document, ArchiveError> {
         body => {
             let mut details = to_document(body, WHAT)?;
             details.remove("kind");
-            document.insert("details", details);
+            let details = RawDocumentBuf::try_from(&details).map_err(|error| malformed(WHAT, &error))?;
+            document.append(cstr!("details"), details);
         }
     }
     Ok(document)
 }
 
-fn write_grant(document: &mut Document, grant: &Grant) {
-    document.extend(doc! {
-        "sku": grant.sku.as_str(),
-        "user_id": grant.user_id.as_str(),
-        "units": i32::from(grant.units),
-        "unit_price": {
-            "amount_minor": grant.unit_price.amount_minor,
-            "currency": grant.unit_price.currency.as_str(),
-        },
-        "key_digest": grant.key.to_string(),
-        "fingerprint": grant.fingerprint.to_string(),
-    });
+fn write_grant(document: &mut RawDocumentBuf, grant: &Grant) {
+    let unit_price = rawdoc! {
+        "amount_minor": grant.unit_price.amount_minor,
+        "currency": grant.unit_price.currency.as_str(),
+    };
+    document.append(cstr!("sku"), grant.sku.as_str());
+    document.append(cstr!("user_id"), grant.user_id.as_str());
+    document.append(cstr!("units"), i32::from(grant.units));
+    document.append(cstr!("unit_price"), unit_price);
+    document.append(cstr!("key_digest"), grant.key.to_string());
+    document.append(cstr!("fingerprint"), grant.fingerprint.to_string());
 }
 
 pub(super) fn read(mut document: Document) -> Result<Fact, ArchiveError> {

@@ -1,11 +1,18 @@
 //! Inserting many documents of which each is taken or refused by itself.
 
+use futures_util::{StreamExt, stream};
 use mongodb::Collection;
-use mongodb::bson::Document;
+use mongodb::bson::{Document, RawDocumentBuf};
 use stampede_domain::Fact;
 
-use super::errors::{Cause, failures};
+use super::errors::{Cause, Failure, failures};
 use crate::{ArchiveError, Refusal, RefusalReason, accept};
+
+/// How many documents one command inserts.
+const COMMAND_DOCUMENTS: usize = 1_000;
+
+/// How many commands of one insert are under way at a time.
+const COMMANDS: usize = 4;
 
 /// What became of an insert, by the places of the items given.
 pub(super) struct Inserted {
@@ -16,43 +23,67 @@ pub(super) struct Inserted {
 }
 
 /// Inserts what can be. `fact` is what an item is about; `write` makes its document.
+///
+/// Several commands are under way at a time: while the server works at one, the next is written. What one of them inserted is
+/// there whatever becomes of the others, as with one command that comes in parts.
 pub(super) async fn insert<T>(
     collection: &Collection<Document>,
     items: &[T],
     fact: impl Fn(&T) -> &Fact,
-    write: impl Fn(&T) -> Result<Document, ArchiveError>,
+    write: impl Fn(&T) -> Result<RawDocumentBuf, ArchiveError>,
 ) -> Result<Inserted, ArchiveError> {
     let mut inserted = Inserted { refusals: Vec::new(), duplicates: Vec::new() };
     let mut places = Vec::with_capacity(items.len());
-    let mut documents = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        if let Some(why) = accept::rejection(fact(item)) {
-            inserted.refusals.push(refusal(fact(item), index, RefusalReason::Rejected(why.to_owned())));
-        } else {
-            places.push(index);
-            documents.push(write(item)?);
+        match accept::rejection(fact(item)) {
+            Some(why) => {
+                let reason = RefusalReason::Rejected(why.to_owned());
+                inserted.refusals.push(refusal(fact(item), index, reason));
+            }
+            None => places.push(index),
         }
     }
-    if documents.is_empty() {
-        return Ok(inserted);
+    let collection = collection.clone_with_type();
+    let mut commands = Vec::new();
+    for places in places.chunks(COMMAND_DOCUMENTS) {
+        commands.push(insert_some(&collection, items, places, &write));
     }
-    let failed = match collection.insert_many(&documents).ordered(false).await {
-        Ok(_) => Vec::new(),
-        Err(error) => failures(error)?,
-    };
-    for failure in failed {
-        // An index beyond what was sent cannot be; everything is given again then.
-        let Some(&index) = places.get(failure.index) else {
-            return Err(ArchiveError::Unavailable("MongoDB: an error of a document that was not sent".to_owned()));
-        };
-        match failure.cause {
-            Cause::Duplicate => inserted.duplicates.push(index),
-            Cause::Rejected(why) => {
-                inserted.refusals.push(refusal(fact(&items[index]), index, RefusalReason::Rejected(why)));
+    // All are waited for, even if one fails: a command that nobody waits for costs its connection.
+    let done: Vec<_> = stream::iter(commands).buffered(COMMANDS).collect().await;
+    for failed in done {
+        for (index, cause) in failed? {
+            match cause {
+                Cause::Duplicate => inserted.duplicates.push(index),
+                Cause::Rejected(why) => {
+                    inserted.refusals.push(refusal(fact(&items[index]), index, RefusalReason::Rejected(why)));
+                }
             }
         }
     }
     Ok(inserted)
+}
+
+/// One command: inserts the items at these places. Returns the places of those that were not inserted.
+async fn insert_some<T>(
+    collection: &Collection<RawDocumentBuf>,
+    items: &[T],
+    places: &[usize],
+    write: impl Fn(&T) -> Result<RawDocumentBuf, ArchiveError>,
+) -> Result<Vec<(usize, Cause)>, ArchiveError> {
+    let documents = places.iter().map(|place| write(&items[*place])).collect::<Result<Vec<_>, _>>()?;
+    let failed = match collection.insert_many(documents).ordered(false).await {
+        Ok(_) => return Ok(Vec::new()),
+        Err(error) => failures(error)?,
+    };
+    let place = |failure: Failure| {
+        // An index beyond what was sent cannot be; everything is given again then.
+        let place = places
+            .get(failure.index)
+            .copied()
+            .ok_or_else(|| ArchiveError::Unavailable("MongoDB: an error of a document that was not sent".to_owned()));
+        place.map(|place| (place, failure.cause))
+    };
+    failed.into_iter().map(place).collect()
 }
 
 /// The refusal of the item at a place.

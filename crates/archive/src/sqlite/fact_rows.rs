@@ -6,12 +6,19 @@ use stampede_domain::{Epoch, Fact, FactBody, FactId, Fingerprint, Grant, KeyDige
 
 use super::columns::{Columns, sql_number};
 
-/// The columns, in the order in which they are written and read.
+/// The columns, in the order in which they are read.
 pub(super) const COLUMNS: &str = "id, shard, epoch, number, idx, entry_facts, kind, drop_id, sku, user_id, units, \
      price_minor, currency, key_digest, fingerprint, body, order_id";
 
-/// How many columns there are.
-pub(super) const COLUMN_COUNT: usize = 17;
+/// The columns of an order, in the order of [`insert_orders`].
+const ORDER_COLUMNS: &str = "id, shard, epoch, number, idx, entry_facts, kind, drop_id, sku, user_id, units, \
+     price_minor, currency, key_digest, fingerprint";
+
+/// How many of them orders that are alike have in common.
+const ALIKE: usize = 9;
+
+/// How many each order has of its own.
+const OWN: usize = 6;
 
 /// The columns from `sku` to `fingerprint`, which only grants have.
 const GRANT_COLUMNS: usize = 7;
@@ -39,40 +46,82 @@ pub(super) fn id_bytes(id: FactId) -> Vec<u8> {
     }
 }
 
-/// Binds a fact's columns to the parameters of `insert` from the one after `offset` on. All of them, since the statement
-/// remembers those of the fact before.
-pub(super) fn bind(insert: &mut Statement<'_>, offset: usize, fact: &Fact) -> rusqlite::Result<()> {
-    let id = id_bytes(fact.id());
-    insert.raw_bind_parameter(offset + 1, &id)?;
-    insert.raw_bind_parameter(offset + 2, fact.shard.number())?;
-    insert.raw_bind_parameter(offset + 3, fact.epoch.0)?;
-    insert.raw_bind_parameter(offset + 4, sql_number(fact.number)?)?;
-    insert.raw_bind_parameter(offset + 5, fact.position.index)?;
-    insert.raw_bind_parameter(offset + 6, fact.entry_facts)?;
-    insert.raw_bind_parameter(offset + 7, fact.body.kind())?;
-    insert.raw_bind_parameter(offset + 8, fact.drop_id.as_str())?;
-    let grant = match &fact.body {
-        FactBody::Granted(grant) => Some(grant),
-        _ => None,
+/// Whether two grants have the same entry, drop and price: their rows then differ in [`OWN`] columns only.
+pub(super) fn are_alike(one: &Fact, other: &Fact) -> bool {
+    let (FactBody::Granted(grant), FactBody::Granted(others)) = (&one.body, &other.body) else { return false };
+    let entry = |fact: &Fact| (fact.shard, fact.epoch, fact.number, fact.entry_facts);
+    entry(one) == entry(other)
+        && one.drop_id == other.drop_id
+        && grant.sku == others.sku
+        && grant.unit_price == others.unit_price
+}
+
+/// Inserts the facts of so many orders that are alike: the parameters of [`bind_alike`], then [`bind_own`]'s of each row.
+pub(super) fn insert_orders(rows: usize) -> String {
+    let row = |row: usize| {
+        let [id, idx, user_id, units, key, fingerprint] = std::array::from_fn(|own| ALIKE + row * OWN + own + 1);
+        format!("(?{id}, ?1, ?2, ?3, ?{idx}, ?4, ?5, ?6, ?7, ?{user_id}, ?{units}, ?8, ?9, ?{key}, ?{fingerprint})")
     };
-    insert.raw_bind_parameter(offset + 9, grant.map(|grant| grant.sku.as_str()))?;
-    insert.raw_bind_parameter(offset + 10, grant.map(|grant| grant.user_id.as_str()))?;
-    insert.raw_bind_parameter(offset + 11, grant.map(|grant| grant.units))?;
-    insert.raw_bind_parameter(offset + 12, grant.map(|grant| grant.unit_price.amount_minor))?;
-    insert.raw_bind_parameter(offset + 13, grant.map(|grant| grant.unit_price.currency.as_str()))?;
-    insert.raw_bind_parameter(offset + 14, grant.map(|grant| &grant.key.0[..]))?;
-    insert.raw_bind_parameter(offset + 15, grant.map(|grant| &grant.fingerprint.0[..]))?;
-    let body = match grant {
-        None => Some(to_json(&fact.body)?),
-        Some(_) => None,
-    };
-    insert.raw_bind_parameter(offset + 16, body)?;
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!("INSERT OR IGNORE INTO facts ({ORDER_COLUMNS}) VALUES {}", rows.join(", "))
+}
+
+/// Binds what orders that are alike have in common.
+pub(super) fn bind_alike(insert: &mut Statement<'_>, fact: &Fact) -> rusqlite::Result<()> {
+    let grant = grant_of(fact)?;
+    insert.raw_bind_parameter(1, fact.shard.number())?;
+    insert.raw_bind_parameter(2, fact.epoch.0)?;
+    insert.raw_bind_parameter(3, sql_number(fact.number)?)?;
+    insert.raw_bind_parameter(4, fact.entry_facts)?;
+    insert.raw_bind_parameter(5, fact.body.kind())?;
+    insert.raw_bind_parameter(6, fact.drop_id.as_str())?;
+    insert.raw_bind_parameter(7, grant.sku.as_str())?;
+    insert.raw_bind_parameter(8, grant.unit_price.amount_minor)?;
+    insert.raw_bind_parameter(9, grant.unit_price.currency.as_str())
+}
+
+/// Binds what an order has of its own, as the row of that place.
+pub(super) fn bind_own(insert: &mut Statement<'_>, row: usize, fact: &Fact) -> rusqlite::Result<()> {
+    let grant = grant_of(fact)?;
+    let before = ALIKE + row * OWN;
+    insert.raw_bind_parameter(before + 1, id_bytes(fact.id()))?;
+    insert.raw_bind_parameter(before + 2, fact.position.index)?;
+    insert.raw_bind_parameter(before + 3, grant.user_id.as_str())?;
+    insert.raw_bind_parameter(before + 4, grant.units)?;
+    insert.raw_bind_parameter(before + 5, &grant.key.0[..])?;
+    insert.raw_bind_parameter(before + 6, &grant.fingerprint.0[..])
+}
+
+/// The order that a fact grants.
+fn grant_of(fact: &Fact) -> rusqlite::Result<&Grant> {
+    match &fact.body {
+        FactBody::Granted(grant) => Ok(grant),
+        _ => Err(rusqlite::Error::ToSqlConversionFailure(Box::new(NotA("a grant")))),
+    }
+}
+
+/// Inserts a fact other than a grant, whose parameters [`bind_event`] binds.
+pub(super) const INSERT_EVENT: &str =
+    "INSERT OR IGNORE INTO facts (id, shard, epoch, number, idx, entry_facts, kind, drop_id, body, order_id)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+/// Binds a fact other than a grant to [`INSERT_EVENT`].
+pub(super) fn bind_event(insert: &mut Statement<'_>, fact: &Fact) -> rusqlite::Result<()> {
     let order_id = match &fact.body {
         FactBody::Cancelled(withdrawal) => Some(withdrawal.order_id),
         FactBody::Compensated(given_back) => Some(given_back.order_id),
         _ => None,
     };
-    insert.raw_bind_parameter(offset + 17, order_id.as_ref().map(|id| &id.as_bytes()[..]))
+    insert.raw_bind_parameter(1, id_bytes(fact.id()))?;
+    insert.raw_bind_parameter(2, fact.shard.number())?;
+    insert.raw_bind_parameter(3, fact.epoch.0)?;
+    insert.raw_bind_parameter(4, sql_number(fact.number)?)?;
+    insert.raw_bind_parameter(5, fact.position.index)?;
+    insert.raw_bind_parameter(6, fact.entry_facts)?;
+    insert.raw_bind_parameter(7, fact.body.kind())?;
+    insert.raw_bind_parameter(8, fact.drop_id.as_str())?;
+    insert.raw_bind_parameter(9, to_json(&fact.body)?)?;
+    insert.raw_bind_parameter(10, order_id.as_ref().map(|id| &id.as_bytes()[..]))
 }
 
 /// The fact that a row of [`COLUMNS`] is.

@@ -1,103 +1,17 @@
-//! Facts: inserting them, and reading them in the order of the log.
+//! Facts: reading them in the order of the log.
 
 use std::ops::RangeInclusive;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use stampede_domain::{Epoch, Fact, FactId, LogId, OrderId, Shard};
 
 use super::columns::{Columns, sql_limit};
-use super::errors::rejection;
-use super::fact_rows::{self, COLUMN_COUNT, COLUMNS};
-use super::{dead_letters, user_orders};
-use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
-
-/// How many facts one statement inserts. Beyond this the gain is lost in the noise (measured).
-const ROWS: usize = 16;
-
-/// Inserts all facts that can be, in the caller's transaction.
-///
-/// `OR IGNORE` passes over a fact whose id, or whose place in the log, is taken. Only when a statement inserted fewer rows
-/// than it was given are its facts looked at one by one, which is the case of a batch that comes again. A statement that is
-/// rejected because of one of its facts is given again in parts of one.
-pub(super) fn insert(db: &Connection, facts: &[Fact]) -> Result<Vec<Refusal>, ArchiveError> {
-    let mut refusals = Vec::new();
-    let mut acceptable = Vec::with_capacity(facts.len());
-    for (index, fact) in facts.iter().enumerate() {
-        match accept::rejection(fact) {
-            None => acceptable.push((index, fact)),
-            Some(why) => refusals.push(refusal(index, fact, RefusalReason::Rejected(why.to_owned()))),
-        }
-    }
-    let chunks = acceptable.chunks_exact(ROWS);
-    let rest = chunks.remainder();
-    let mut insert_many = prepare_insert(db, ROWS)?;
-    for chunk in chunks {
-        insert_chunk(db, &mut insert_many, chunk, &mut refusals)?;
-    }
-    let mut insert_one = prepare_insert(db, 1)?;
-    for single in rest.chunks_exact(1) {
-        insert_chunk(db, &mut insert_one, single, &mut refusals)?;
-    }
-    user_orders::move_if_many(db)?;
-    refusals.sort_unstable_by_key(|refusal| refusal.index);
-    Ok(refusals)
-}
-
-fn prepare_insert(db: &Connection, rows: usize) -> rusqlite::Result<CachedStatement<'_>> {
-    let row = format!("({})", vec!["?"; COLUMN_COUNT].join(", "));
-    let rows = vec![row; rows].join(", ");
-    db.prepare_cached(&format!("INSERT OR IGNORE INTO facts ({COLUMNS}) VALUES {rows}"))
-}
-
-fn insert_chunk(
-    db: &Connection,
-    insert: &mut CachedStatement<'_>,
-    chunk: &[(usize, &Fact)],
-    refusals: &mut Vec<Refusal>,
-) -> Result<(), ArchiveError> {
-    for (row, (_, fact)) in chunk.iter().enumerate() {
-        fact_rows::bind(insert, row * COLUMN_COUNT, fact)?;
-    }
-    match insert.raw_execute() {
-        Ok(inserted) if inserted == chunk.len() => return Ok(()),
-        Ok(_) => {}
-        Err(error) => {
-            let Some(why) = rejection(&error) else { return Err(error.into()) };
-            return insert_rejected(db, chunk, &why, refusals);
-        }
-    }
-    for (index, fact) in chunk {
-        if !is_stored(db, fact)? {
-            refusals.push(refusal(*index, fact, RefusalReason::Conflict));
-        }
-    }
-    Ok(())
-}
-
-/// Inserts, one by one, those of the facts of a rejected statement that are not to blame.
-fn insert_rejected(
-    db: &Connection,
-    chunk: &[(usize, &Fact)],
-    why: &str,
-    refusals: &mut Vec<Refusal>,
-) -> Result<(), ArchiveError> {
-    if let [(index, fact)] = chunk {
-        // What is there already was not in the way.
-        if !is_stored(db, fact)? {
-            refusals.push(refusal(*index, fact, RefusalReason::Rejected(why.to_owned())));
-        }
-        return Ok(());
-    }
-    let mut insert_one = prepare_insert(db, 1)?;
-    chunk.chunks_exact(1).try_for_each(|single| insert_chunk(db, &mut insert_one, single, refusals))
-}
-
-fn refusal(index: usize, fact: &Fact, reason: RefusalReason) -> Refusal {
-    Refusal { fact: fact.id(), index, reason }
-}
+use super::dead_letters;
+use super::fact_rows::{self, COLUMNS};
+use crate::{ArchiveError, FactCursor, FactRange};
 
 /// Whether exactly this fact is there. What is there and cannot be read is another one.
-fn is_stored(db: &Connection, fact: &Fact) -> Result<bool, ArchiveError> {
+pub(super) fn is_stored(db: &Connection, fact: &Fact) -> Result<bool, ArchiveError> {
     Ok(by_id(db, fact.id())?.is_some_and(|stored| stored == *fact))
 }
 

@@ -11,6 +11,7 @@ mod epochs;
 mod errors;
 mod fact_rows;
 mod facts;
+mod inserting;
 mod orders;
 mod products;
 mod reconciliations;
@@ -144,7 +145,7 @@ impl Archive for SqliteArchive {
 
     async fn insert_facts(&self, facts: &[Fact]) -> Result<Vec<Refusal>, ArchiveError> {
         let facts = facts.to_vec();
-        self.connections.write(move |db| facts::insert(db, &facts)).await
+        self.connections.write(move |db| inserting::insert(db, &facts)).await
     }
 
     async fn facts_by_ids(&self, ids: &[FactId]) -> Result<Vec<Fact>, ArchiveError> {

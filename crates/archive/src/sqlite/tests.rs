@@ -1,9 +1,9 @@
 //! Faults of a file that only its own connection can have.
 
-use stampede_domain::{Epoch, Fact, FactBody, LogId, Position, Shard};
+use stampede_domain::{Epoch, Fact, FactBody, Fingerprint, Grant, KeyDigest, LogId, Money, Position, Shard};
 
 use super::SqliteArchive;
-use crate::{Archive, ArchiveError, FactRange, Refusal, RefusalReason};
+use crate::{Archive, ArchiveError, FactRange, OrderFilter, Refusal, RefusalReason};
 
 async fn archive(dir: &tempfile::TempDir) -> SqliteArchive {
     let archive = SqliteArchive::open(&dir.path().join("archive.db")).await.expect("opened");
@@ -81,4 +81,44 @@ async fn one_fact_that_is_rejected_holds_up_none_of_its_statement() {
     let all = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
     let shard = Shard::new(0).expect("in range");
     assert_eq!(archive.facts(shard, all, None, 100).await.expect("readable").len(), 39);
+}
+
+/// Orders of one entry, of a few users.
+fn orders(from: u16, count: u16) -> Vec<Fact> {
+    let order = |index: u16| Fact {
+        position: Position { log_id: LogId { ms: 1, sequence: 0 }, index },
+        entry_facts: 1_000,
+        body: FactBody::Granted(Grant {
+            sku: "AIR-1".parse().expect("valid"),
+            user_id: format!("user-{}", index % 7).parse().expect("valid"),
+            units: 1,
+            unit_price: Money { amount_minor: 12_900, currency: "EUR".parse().expect("valid") },
+            key: KeyDigest(u64::from(index).to_be_bytes()),
+            fingerprint: Fingerprint([1, 2, 3, 4]),
+        }),
+        ..facts(1, 1).remove(0)
+    };
+    (from..from + count).map(order).collect()
+}
+
+#[tokio::test]
+async fn one_order_that_is_rejected_holds_up_none_of_its_statement() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let archive = archive(&dir).await;
+    let reject = "CREATE TRIGGER reject BEFORE INSERT ON facts WHEN NEW.idx = 7
+        BEGIN SELECT RAISE(ABORT, 'seven is refused'); END";
+    archive.connections.write(move |db| Ok(db.execute_batch(reject)?)).await.expect("created");
+    let given = orders(0, 40);
+    for _ in 0..2 {
+        let refusals = archive.insert_facts(&given).await.expect("answered");
+        let [Refusal { index: 7, reason: RefusalReason::Rejected(why), .. }] = &refusals[..] else {
+            panic!("{refusals:?}")
+        };
+        assert!(why.contains("seven is refused"), "{why}");
+    }
+    // Indexes 0, 7, …, 35 are those of the first user.
+    let filter = OrderFilter::of_user("user-0".parse().expect("valid"));
+    let listed = archive.orders(&filter, None, 100).await.expect("readable");
+    let indexes: Vec<u16> = listed.iter().map(|archived| archived.order.id.position().index).collect();
+    assert_eq!(indexes, [35, 28, 21, 14, 0]);
 }

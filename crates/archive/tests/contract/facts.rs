@@ -1,7 +1,7 @@
 //! Facts: inserting them.
 
 use futures_util::future::try_join_all;
-use stampede_archive::{Archive, FactRange, Refusal, RefusalReason};
+use stampede_archive::{Archive, FactRange, OrderFilter, Refusal, RefusalReason};
 use stampede_domain::{
     CancelledBy, ClosedBy, DropState, Durability, Epoch, Fact, FactBody, FactId, KeyDigest, LogId, OrderStatus,
     Position, Tombstone,
@@ -136,6 +136,31 @@ pub async fn a_large_batch_is_inserted_whole(archive: &dyn Archive) {
     assert_eq!(stored(archive, 1).await.len(), 5_001);
     let order = archive.order(order_id(&granted[4_321])).await.expect("read").expect("there");
     assert_eq!(order.order.status, OrderStatus::Cancelled);
+}
+
+pub async fn in_a_large_batch_only_the_facts_that_conflict_are_refused(archive: &dyn Archive) {
+    // Entries of 1,000 orders each, as a script writes them.
+    let alike =
+        |n: u64| Fact { entry_facts: 1_000, ..grant(Place(1, 1, 1 + n / 1_000, (n % 1_000) as u16), &format!("u{n}")) };
+    let facts: Vec<Fact> = (0..2_517).map(alike).collect();
+    let (early, late) = (17, 2_301);
+    for place in [early, late] {
+        let other = grant(Place(1, 1, 1 + place as u64 / 1_000, (place % 1_000) as u16), "usurper");
+        insert(archive, &[other]).await;
+    }
+    insert(archive, &facts[40..50]).await;
+    let conflict = |place: usize| Refusal { fact: facts[place].id(), index: place, reason: RefusalReason::Conflict };
+    for _ in 0..2 {
+        let refusals = archive.insert_facts(&facts).await.expect("answered");
+        assert_eq!(refusals, [conflict(early), conflict(late)]);
+    }
+    assert_eq!(stored(archive, 1).await.len(), 2_517);
+    for (place, listed) in [(0, true), (16, true), (early, false), (45, true), (late, false), (2_516, true)] {
+        let FactBody::Granted(grant) = &facts[place].body else { panic!("a grant") };
+        let orders = archive.orders(&OrderFilter::of_user(grant.user_id.clone()), None, 10).await.expect("read");
+        let ids: Vec<_> = orders.iter().map(|archived| archived.order.id).collect();
+        assert_eq!(ids, if listed { vec![order_id(&facts[place])] } else { vec![] }, "{place}");
+    }
 }
 
 pub async fn batches_that_overlap_may_be_inserted_at_once(archive: &dyn Archive) {

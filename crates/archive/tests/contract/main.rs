@@ -74,6 +74,7 @@ contract! {
         a_fact_that_cannot_be_stored_does_not_hold_up_the_others,
         every_kind_of_fact_comes_back_as_it_went_in,
         a_large_batch_is_inserted_whole,
+        in_a_large_batch_only_the_facts_that_conflict_are_refused,
         batches_that_overlap_may_be_inserted_at_once,
         facts_are_found_by_their_ids,
         no_facts_are_no_work;
