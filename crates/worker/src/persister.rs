@@ -5,21 +5,26 @@
 //! acknowledges and trims. What fails in between stays pending and is delivered again; the archive recognises what it has.
 //! It adds nothing of its own, so entries may reach the archive in any order. A fact that the archive refuses for good
 //! becomes a dead letter.
+//!
+//! What a batch costs hardly depends on its size: the read, the transaction, the acknowledgement. So it lets entries gather for
+//! a moment between two batches, unless there is more than one batch takes.
 
+mod acknowledging;
 mod batch;
+mod reading;
 mod traces;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures_util::future::join_all;
 use rand::RngExt;
 use stampede_archive::{Archive, ArchiveError};
-use stampede_domain::{Closing, Epoch, Fact, LogId, Malformed, Shard, Timestamp};
-use stampede_engine::{Acknowledged, Engine, EngineError, EntryReceipt, LetterChange};
+use stampede_domain::{Fact, LogId, Malformed, Shard, Timestamp};
+use stampede_engine::{Engine, EngineError};
 use tokio_util::sync::CancellationToken;
 
+use self::acknowledging::{AT_ONCE, Fence, Kept};
 use self::batch::{Batch, Moving};
 use crate::WorkerSettings;
 use crate::keeping::{Letters, Refused, keep};
@@ -74,12 +79,6 @@ pub enum PersistError {
     Engine(#[from] EngineError),
 }
 
-/// An entry whose facts are kept, and what that makes of dead letters.
-struct Kept<'a> {
-    moving: &'a Moving,
-    letters: Letters,
-}
-
 impl Persister {
     /// A persister with a consumer name of its own.
     pub fn new(engine: Engine, archive: Arc<dyn Archive>, settings: WorkerSettings) -> Self {
@@ -124,66 +123,6 @@ impl Persister {
         }
     }
 
-    async fn read(&mut self) -> Result<Batch, PersistError> {
-        let (engine, consumer, limit) = (&self.engine, &self.consumer, self.settings.batch_entries);
-        let reads = self.shards.iter().map(|state| async move {
-            if let Some(after) = state.draining {
-                let claim = engine.read_pending(state.shard, consumer, after, limit).await?;
-                if !claim.entries.is_empty() || !claim.deleted.is_empty() {
-                    let last = claim.entries.iter().map(|entry| entry.id).chain(claim.deleted.iter().copied()).max();
-                    return Ok((claim, last));
-                }
-            }
-            engine.read_new(state.shard, consumer, limit).await.map(|claim| (claim, None))
-        });
-        let claims: Vec<Result<_, EngineError>> = join_all(reads).await;
-        let mut batch = Batch::default();
-        let mut failed = None;
-        for (state, claim) in self.shards.iter_mut().zip(claims) {
-            match claim {
-                Ok((claim, draining)) => {
-                    state.draining = draining;
-                    report_lost(state.shard, &claim.deleted);
-                    let unreadable = batch.add(state.shard, claim);
-                    state.report_unreadable(&unreadable);
-                }
-                // A shard that was never set up has no log yet, and one whose node is away does not answer; the others go on.
-                Err(error) => {
-                    state.draining = Some(LogId::default());
-                    failed = Some(error);
-                }
-            }
-        }
-        match failed {
-            Some(error) if batch.entries.is_empty() => Err(error.into()),
-            _ => Ok(batch),
-        }
-    }
-
-    /// Waits until the entries are as durable as their drops promise; takes those out for which that cannot be said yet.
-    async fn confirm(&mut self, mut batch: Batch) -> Result<Batch, PersistError> {
-        let waits = batch.sources.values().map(|source| {
-            let facts = batch.facts.iter().filter(|fact| fact.shard == source.shard());
-            let drops: BTreeSet<_> = facts.map(|fact| &fact.drop_id).collect();
-            let engine = &self.engine;
-            async move { (source.shard(), engine.confirm_drops(source, &drops).await) }
-        });
-        let (mut failed, mut error) = (HashSet::new(), None);
-        for (shard, outcome) in join_all(waits).await {
-            if let Err(reason) = outcome {
-                tracing::debug!(%shard, error = %reason, "entries that may yet be lost are not archived");
-                self.shards[usize::from(shard.number())].draining = Some(LogId::default());
-                failed.insert(shard);
-                error = Some(reason);
-            }
-        }
-        batch.leave_out(&failed);
-        match error {
-            Some(error) if batch.entries.is_empty() => Err(error.into()),
-            _ => Ok(batch),
-        }
-    }
-
     async fn archive_and_acknowledge(
         &mut self,
         batch: Batch,
@@ -206,25 +145,27 @@ impl Persister {
             if kept.is_empty() {
                 continue;
             }
-            match acknowledge(&self.engine, &*self.archive, state.shard, &kept).await {
-                Ok(done) => {
-                    for kept in &done.kept {
-                        state.finished(kept);
-                        traces::record(kept.moving, began_at, moving.len());
-                        acknowledged_facts += kept.moving.facts.len();
-                    }
-                    entries += done.kept.len();
-                    state.report_held_back(&done.held_back);
-                    if done.kept.len() + done.held_back.len() < kept.len() {
+            let fence = Fence::behind(&*self.archive, shard, &kept).await?;
+            for part in kept.chunks(AT_ONCE) {
+                let done = match fence.acknowledge(&self.engine, part).await {
+                    Ok(done) => done,
+                    // The fence: the entries stay pending, and are acknowledged when the shard is trusted again.
+                    Err(error) => {
+                        tracing::debug!(%shard, %error, "archived entries could not be acknowledged yet");
                         state.draining = Some(LogId::default());
+                        break;
                     }
+                };
+                for kept in &done.kept {
+                    state.finished(kept);
+                    traces::record(kept.moving, began_at, moving.len());
+                    acknowledged_facts += kept.moving.facts.len();
                 }
-                // The fence: the entries stay pending, and are acknowledged when the shard is trusted again.
-                Err(PersistError::Engine(error)) => {
-                    tracing::debug!(shard = %state.shard, %error, "archived entries could not be acknowledged yet");
+                entries += done.kept.len();
+                state.report_held_back(&done.held_back);
+                if done.kept.len() + done.held_back.len() < part.len() {
                     state.draining = Some(LogId::default());
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok((entries, acknowledged_facts))
@@ -329,59 +270,6 @@ fn report_lost(shard: Shard, ids: &[LogId]) {
     }
 }
 
-/// What became of acknowledging.
-#[derive(Default)]
-struct Done<'a> {
-    /// Entries that were acknowledged.
-    kept: Vec<&'a Kept<'a>>,
-    /// Entries with more dead letters than there may be.
-    held_back: Vec<&'a Kept<'a>>,
-}
-
-/// Acknowledges the entries that are archived for good: those whose epoch is not sealed, or that every closing since covers.
-async fn acknowledge<'a>(
-    engine: &Engine,
-    archive: &dyn Archive,
-    shard: Shard,
-    kept: &'a [Kept<'a>],
-) -> Result<Done<'a>, PersistError> {
-    let epoch = archive.epoch(shard).await?;
-    let sealed = kept.iter().any(|kept| kept.moving.epoch < epoch);
-    let closings = if sealed { archive.closings(shard).await? } else { Vec::new() };
-    let archived: Vec<&Kept<'_>> =
-        kept.iter().filter(|kept| is_archived(kept.moving.epoch, kept.moving.number, epoch, &closings)).collect();
-    if archived.is_empty() {
-        return Ok(Done::default());
-    }
-    if send_receipts(engine, shard, epoch, &archived).await? == Acknowledged::TooManyLetters {
-        let (held_back, rest): (Vec<_>, Vec<_>) = archived.into_iter().partition(|kept| kept.letters.written() > 0);
-        if !rest.is_empty() {
-            send_receipts(engine, shard, epoch, &rest).await?;
-        }
-        return Ok(Done { kept: rest, held_back });
-    }
-    Ok(Done { kept: archived, held_back: Vec::new() })
-}
-
-async fn send_receipts(
-    engine: &Engine,
-    shard: Shard,
-    epoch: Epoch,
-    kept: &[&Kept<'_>],
-) -> Result<Acknowledged, EngineError> {
-    let receipts: Vec<EntryReceipt> = kept.iter().map(|kept| kept.moving.receipt).collect();
-    let letters: Vec<LetterChange> = kept.iter().flat_map(|kept| kept.letters.changes.iter().cloned()).collect();
-    engine.acknowledge_with_letters(shard, epoch, &receipts, &letters).await
-}
-
-/// Whether an entry of `entry_epoch` belongs to the history now that `epoch` was raised: each epoch since has a closing,
-/// and all of them cover it. While a closing is missing, nobody can know.
-fn is_archived(entry_epoch: Epoch, number: u64, epoch: Epoch, closings: &[Closing]) -> bool {
-    (entry_epoch.0 + 1..=epoch.0).all(|later| {
-        closings.iter().find(|closing| closing.epoch.0 == later).is_some_and(|closing| closing.covers(number))
-    })
-}
-
 /// Steps until the shutdown, then until nothing is left, a step fails, or the limit for draining has passed. What is left is
 /// handed over.
 pub(crate) async fn run(mut persister: Persister, shutdown: CancellationToken) {
@@ -411,7 +299,12 @@ async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken)
                 if persisted.entries > 0 {
                     idle.reset();
                 }
-                idle.wait(shutdown).await
+                // Where there was more than a batch, there is no need to let entries gather.
+                if persisted.facts >= settings.batch_facts {
+                    !shutdown.is_cancelled()
+                } else {
+                    idle.wait(shutdown).await
+                }
             }
             // Another worker sets the shard up, or recovers it; or it is on its way to another server.
             Err(PersistError::Engine(EngineError::ShardRecovering | EngineError::ShardMoving)) => {
@@ -427,22 +320,4 @@ async fn step_and_drain(persister: &mut Persister, shutdown: &CancellationToken)
         }
     }
     while !matches!(persister.step().await, Ok(Persisted { entries: 0, .. }) | Err(_)) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_of_a_sealed_epoch_waits_for_its_closing() {
-        let shard = Shard::new(0).expect("in range");
-        let closing =
-            |epoch, base| Closing { shard, epoch: Epoch(epoch), base, through: base, holes: Vec::new(), void: false };
-        let archived = |number, epoch, closings: &[Closing]| is_archived(Epoch(1), number, Epoch(epoch), closings);
-        assert!(archived(9, 1, &[]), "not sealed");
-        assert!(!archived(9, 2, &[]), "sealed, and nobody knows yet what the next epoch builds on");
-        assert!(archived(9, 2, &[closing(2, 9)]));
-        assert!(!archived(10, 2, &[closing(2, 9)]), "an orphan");
-        assert!(!archived(9, 3, &[closing(2, 9)]), "the third epoch's closing is still to come");
-    }
 }

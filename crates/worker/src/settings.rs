@@ -5,10 +5,13 @@ use std::time::Duration;
 /// How the workers behave, and their limits.
 #[derive(Clone, Debug)]
 pub struct WorkerSettings {
-    /// Entries that the persister takes from one shard at a time. An entry holds up to 1,024 orders, so a batch stays
-    /// within what an archive takes in one go.
+    /// Entries that the persister takes from one shard at a time, so that Redis is not held up for long. An entry holds up to
+    /// 1,024 orders.
     pub batch_entries: u64,
-    /// The shortest time between two batches: short enough to be invisible, long enough that batches are worth a sync.
+    /// Facts with which a batch is full; it may have more by what the last entries bring.
+    pub batch_facts: usize,
+    /// The shortest time between two batches that are not full: short enough to be invisible, long enough that batches are
+    /// worth a sync.
     pub poll_min: Duration,
     /// The longest, when nothing happens.
     pub poll_max: Duration,
@@ -52,7 +55,8 @@ impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
             batch_entries: 64,
-            poll_min: Duration::from_millis(5),
+            batch_facts: 4_096,
+            poll_min: Duration::from_millis(25),
             poll_max: Duration::from_millis(100),
             claim_idle: Duration::from_secs(30),
             forget_idle: Duration::from_secs(3_600),

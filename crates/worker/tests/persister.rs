@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use stampede_domain::{CancelledBy, OrderStatus};
 use stampede_engine::OrderRef;
+use stampede_worker::{Persisted, Persister, WorkerSettings};
 use support::Harness;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,6 +49,40 @@ async fn many_persisters_share_the_work() {
     }
     harness.assert_invariants(&drop).await;
     assert_eq!(harness.archived_orders(&drop.id).await.len(), 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_takes_what_there_is_in_parts_until_it_is_full() {
+    let harness = Harness::start().await;
+    let drop = harness.open("parts", 100, 1).await;
+    for n in 0..40 {
+        harness.granted(&drop, &format!("user-{n}")).await;
+    }
+    // The opening and a grant each are the entries; all of one fact.
+    let settings = WorkerSettings { batch_entries: 3, batch_facts: 10, ..harness.settings.clone() };
+    let mut persister = Persister::new(harness.engine.clone(), Arc::clone(&harness.archive), settings);
+    for _ in 0..3 {
+        let full = persister.step().await.expect("archived");
+        assert_eq!(full, Persisted { entries: 12, facts: 12, left: 0 }, "full with the fourth part");
+    }
+    let rest = persister.step().await.expect("archived");
+    assert_eq!(rest, Persisted { entries: 5, facts: 5, left: 0 });
+    harness.assert_invariants(&drop).await;
+    assert_eq!(harness.archived_orders(&drop.id).await.len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_one_script_acknowledges_is_acknowledged_in_parts() {
+    let harness = Harness::start().await;
+    let drop = harness.open("many", 1_000, 1).await;
+    for n in 0..300 {
+        harness.granted(&drop, &format!("user-{n}")).await;
+    }
+    let persisted = harness.persister().step().await.expect("archived");
+    assert_eq!(persisted, Persisted { entries: 301, facts: 301, left: 0 });
+    let status = harness.engine.log_status(harness.shard()).await.expect("answers");
+    assert_eq!((status.entries, status.pending, status.backlog_orders, status.backlog_bytes), (0, 0, 0, 0));
+    harness.assert_invariants(&drop).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

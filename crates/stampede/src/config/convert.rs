@@ -98,6 +98,7 @@ impl Config {
     pub fn worker_settings(&self) -> WorkerSettings {
         WorkerSettings {
             batch_entries: self.persist_batch_entries,
+            batch_facts: size(self.persist_batch_facts),
             poll_min: ms(self.persist_poll_min_ms),
             poll_max: ms(self.persist_poll_max_ms),
             claim_idle: ms(self.claim_idle_ms),

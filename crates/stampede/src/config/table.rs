@@ -280,8 +280,10 @@ settings! {
     "Workers" {
         /// Log entries that the persister takes from one shard at a time.
         persist_batch_entries: u64 = 64 in 1..=10_000;
-        /// The shortest pause of the persister between two batches.
-        persist_poll_min_ms: u64 = 5 in 1..=60_000;
+        /// Orders and other facts with which a batch of the persister is full; it reads until then, or until there is no more.
+        persist_batch_facts: u64 = 4_096 in 1..=1_000_000;
+        /// The shortest pause of the persister between two batches, in which entries gather; none behind a full one.
+        persist_poll_min_ms: u64 = 25 in 1..=60_000;
         /// The longest, while nothing happens.
         persist_poll_max_ms: u64 = 100 in 1..=60_000;
         /// How long an entry must wait for its persister before another process's takes it over.
