@@ -182,14 +182,20 @@ impl Snapshots {
 
     /// Looks up a sku that is asked about for the first time.
     async fn watch_sku(&self, sku: &Sku) -> Result<Arc<SkuWatch>, Problem> {
+        if self.absent_products.has(sku) {
+            return Err(NO_SUCH_PRODUCT);
+        }
         if self.absent_skus.has(sku) {
             return Err(NO_DROP);
         }
         let candidates = self.candidates(sku).await?;
         if candidates.is_empty() {
-            let product = self.archive.product(sku).await?;
-            self.absent_skus.note(sku.clone());
-            return Err(if product.is_some() { NO_DROP } else { NO_SUCH_PRODUCT });
+            let (absent, problem) = match self.archive.product(sku).await? {
+                Some(_) => (&self.absent_skus, NO_DROP),
+                None => (&self.absent_products, NO_SUCH_PRODUCT),
+            };
+            absent.note(sku.clone());
+            return Err(problem);
         }
         let watch = Arc::new(SkuWatch::new(sku.clone(), candidates, self.second()));
         let mut skus = self.skus.write();
@@ -274,9 +280,15 @@ impl Snapshots {
         Ok(status)
     }
 
+    /// The sku may have a drop by now.
+    pub(super) fn forget_absent(&self, sku: &Sku) {
+        self.absent_skus.forget(sku);
+        self.absent_products.forget(sku);
+    }
+
     /// The drops of this sku may have changed their places.
     pub(super) fn sku_due(&self, sku: &Sku) {
-        self.absent_skus.forget(sku);
+        self.forget_absent(sku);
         if let Some(watch) = self.skus.read().get(sku) {
             watch.due.store(true, Ordering::Relaxed);
             self.skus_wake.notify_one();
