@@ -11,6 +11,7 @@ mod filters;
 mod health;
 mod limits;
 mod metrics;
+mod minute;
 mod observe;
 mod openapi;
 mod orders;

@@ -22,15 +22,11 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 
 /// An answer of JSON.
 pub(crate) fn json(status: StatusCode, cache: HeaderValue, body: &impl Serialize) -> Result<Response, Problem> {
-    Ok((status, [(CONTENT_TYPE, JSON), (CACHE_CONTROL, cache)], to_json(body)?).into_response())
-}
-
-/// The body of such an answer.
-pub(crate) fn to_json(body: &impl Serialize) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(body).map_err(|error| {
+    let bytes = serde_json::to_vec(body).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written");
         Problem::Internal
-    })
+    })?;
+    Ok((status, [(CONTENT_TYPE, JSON), (CACHE_CONTROL, cache)], bytes).into_response())
 }
 
 /// One page of a list.

@@ -15,7 +15,7 @@ use stampede_domain::{IdempotencyKey, Money, Order, TraceContext};
 use stampede_engine::{Decision, OrderRequest, PurgedRequest, Refusal};
 use utoipa::ToSchema;
 
-use super::view::OrderView;
+use super::view::{OrderView, write_json};
 use crate::auth::Caller;
 use crate::extract::{IDEMPOTENCY_KEY, RequestKey, read_json};
 use crate::metrics::OrderOutcome;
@@ -23,11 +23,14 @@ use crate::openapi::problems;
 use crate::problem::{Code, FieldError, Problem};
 use crate::reply::Reply;
 use crate::state::ApiState;
-use crate::view::{JSON, MoneyDocument, NO_STORE, to_json};
+use crate::view::{JSON, MoneyDocument, NO_STORE};
 use crate::within::within;
 
 /// Says that an order was granted before, under the same key.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// What the address of an order begins with.
+const LOCATION_OF: &str = "/api/v1/orders/";
 
 /// An order to place.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -115,8 +118,8 @@ where
     let deciding = within(left, pin!(state.engine().place_order(request, patience(left)))).await;
     let decision = deciding.map_err(|_| Problem::OutcomeUnknown)??;
     match decision {
-        Decision::Granted(order) => confirmed(state, &order, OrderOutcome::Granted),
-        Decision::Replayed(order) => confirmed(state, &order, OrderOutcome::Replayed),
+        Decision::Granted(order) => Ok(confirmed(state, &order, OrderOutcome::Granted)),
+        Decision::Replayed(order) => Ok(confirmed(state, &order, OrderOutcome::Replayed)),
         Decision::Refused(refusal) => {
             if refusal == Refusal::SoldOut {
                 state.filters().refused_by_redis(&drop.id);
@@ -137,7 +140,7 @@ async fn replay(state: &ApiState, asked: &PurgedRequest) -> Result<Reply, Proble
     let PurgedRequest { drop_id, user_id, key, phase, window, .. } = asked;
     match state.archive().order_of_key(drop_id, user_id, *key).await? {
         Some((archived, fingerprint)) if fingerprint == asked.fingerprint => {
-            confirmed(state, &archived.order, OrderOutcome::Replayed)
+            Ok(confirmed(state, &archived.order, OrderOutcome::Replayed))
         }
         Some(_) => Err(Problem::IdempotencyKeyReused),
         None => Err(Problem::SaleNotActive { phase: *phase, window: *window }),
@@ -191,22 +194,23 @@ const fn problem(refusal: Refusal) -> Problem {
     }
 }
 
-fn confirmed(state: &ApiState, order: &Order, outcome: OrderOutcome) -> Result<Reply, Problem> {
+fn confirmed(state: &ApiState, order: &Order, outcome: OrderOutcome) -> Reply {
     if outcome == OrderOutcome::Granted {
         state.order_metrics().granted(order.quantity);
     } else {
         state.order_metrics().count(outcome);
     }
-    let mut reply = Reply::new(StatusCode::CREATED, to_json(&OrderView::from(order))?.into());
+    let location = format!("{LOCATION_OF}{}", order.id);
+    let mut reply = Reply::new(StatusCode::CREATED, write_json(order, &location[LOCATION_OF.len()..]).into());
     reply.headers.insert(CONTENT_TYPE, JSON);
     reply.headers.insert(CACHE_CONTROL, NO_STORE);
-    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/orders/{}", order.id)) {
+    if let Ok(location) = HeaderValue::try_from(location) {
         reply.headers.insert(LOCATION, location);
     }
     if outcome == OrderOutcome::Replayed {
         reply.headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    Ok(reply)
+    reply
 }
 
 fn refused(state: &ApiState, problem: Problem) -> Reply {
