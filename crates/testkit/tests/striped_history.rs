@@ -81,8 +81,11 @@ fn sale(changes: [&[Event]; STRIPES]) -> StripedSale {
     StripedSale { stripes: stripes(), home: shard(0), events: events.to_vec() }
 }
 
-fn checked(rules: &SaleRules, changes: [&[Event]; STRIPES], list: &[(u64, u64, Ask, Answer)]) -> Verdict {
-    let operation = |(called_ns, returned_ns, ask, answer): &(u64, u64, Ask, Answer)| Operation {
+/// When somebody asked and was answered, what, and how.
+type Told = (u64, u64, Ask, Answer);
+
+fn checked(rules: &SaleRules, changes: [&[Event]; STRIPES], list: &[Told]) -> Verdict {
+    let operation = |(called_ns, returned_ns, ask, answer): &Told| Operation {
         called_ns: *called_ns,
         returned_ns: *returned_ns,
         ask: ask.clone(),
@@ -105,15 +108,12 @@ fn assert_untrue(verdict: &Verdict) {
 #[track_caller]
 fn assert_moved(verdict: &Verdict, from: usize, to: usize) {
     let pair = (shard(from), shard(to));
-    let seen =
-        |violation: &Violation| matches!(violation, Violation::Moved { from, to, .. } if (*from, *to) == pair);
+    let seen = |violation: &Violation| matches!(violation, Violation::Moved { from, to, .. } if (*from, *to) == pair);
     assert!(verdict.violations.iter().any(seen), "{:#?}", verdict.violations);
 }
 
-/// Everything is sold: the units of the third stripe in the second one.
-const SOLD: [(u64, u64); 2] = [(5, 6), (9, 10)];
-
-fn selling() -> ([Vec<Event>; STRIPES], Vec<(u64, u64, Ask, Answer)>) {
+/// Everything but one unit is sold, some of the third stripe's in the second one.
+fn selling() -> ([Vec<Event>; STRIPES], Vec<Told>) {
     let changes = [
         vec![granted(0, 1, 3)],
         vec![granted(1, 2, 3), received(2, 1, 2), granted(1, 3, 1)],
@@ -122,7 +122,7 @@ fn selling() -> ([Vec<Event>; STRIPES], Vec<(u64, u64, Ask, Answer)>) {
     let list = vec![
         (1, 2, order(0, 1, 3), new(0, 1)),
         (3, 4, order(1, 2, 3), new(1, 2)),
-        (SOLD[0].0, SOLD[0].1, order(1, 3, 1), new(1, 3)),
+        (5, 6, order(1, 3, 1), new(1, 3)),
         (7, 8, order(2, 4, 1), new(2, 4)),
     ];
     (changes, list)
@@ -133,11 +133,11 @@ fn sold_out_is_true_when_no_stripe_has_a_unit_and_none_is_on_its_way() {
     let rules = SaleRules { limit_per_user: 9, ..RULES };
     let (changes, mut list) = selling();
     let refs = || [&changes[0][..], &changes[1][..], &changes[2][..]];
-    list.push((SOLD[1].0, SOLD[1].1, order(0, 9, 2), Answer::Insufficient { available: 1 }));
+    list.push((9, 10, order(0, 9, 2), Answer::Insufficient { available: 1 }));
     assert_right(&checked(&rules, refs(), &list));
     list.pop();
     for refused in [Answer::SoldOut, Answer::Insufficient { available: 2 }] {
-        let list = [&list[..], &[(SOLD[1].0, SOLD[1].1, order(0, 9, 3), refused)]].concat();
+        let list = [&list[..], &[(9, 10, order(0, 9, 3), refused)]].concat();
         assert_untrue(&checked(&rules, refs(), &list));
     }
     let last = granted(1, 5, 1);
@@ -159,8 +159,7 @@ fn what_is_on_its_way_is_not_gone() {
     let refused = |answer| [&list[..], &[(5, 6, order(0, 9, 4), answer)]].concat();
     assert_untrue(&checked(&rules, changes, &refused(Answer::SoldOut)));
     assert_right(&checked(&rules, changes, &refused(Answer::Insufficient { available: 3 })));
-    let arrived: [&[Event]; STRIPES] =
-        [&[granted(0, 1, 3), received(2, 1, 3)], &[granted(1, 2, 3)], &[sent(0, 1, 3)]];
+    let arrived: [&[Event]; STRIPES] = [&[granted(0, 1, 3), received(2, 1, 3)], &[granted(1, 2, 3)], &[sent(0, 1, 3)]];
     assert_untrue(&checked(&rules, arrived, &refused(Answer::SoldOut)));
 }
 
@@ -203,9 +202,7 @@ fn a_stripe_sells_what_it_has() {
 fn a_user_has_one_stripe() {
     let strange = granted(1, 1, 1);
     let verdict = checked(&RULES, [&[strange], &[], &[]], &[(1, 2, order(1, 1, 1), Answer::Unknown)]);
-    let elsewhere = |violation: &Violation| {
-        matches!(violation, Violation::NotAllowed { what, .. } if what.contains("another stripe"))
-    };
+    let elsewhere = |violation: &Violation| matches!(violation, Violation::NotAllowed { what, .. } if what.contains("another stripe"));
     assert!(verdict.violations.iter().any(elsewhere), "{verdict:?}");
 }
 

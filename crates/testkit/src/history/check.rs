@@ -197,7 +197,8 @@ impl<'a> Check<'a> {
         let is_right = |slot: &usize| {
             let own = &timeline.slots()[*slot];
             let sells = own.state == DropState::Open;
-            (sells || by_filter) && stripes::is_moment(&mut vec![(place, own)], &others, left, (!sells).then_some(known))
+            (sells || by_filter)
+                && stripes::is_moment(&mut vec![(place, own)], &others, left, (!sells).then_some(known))
         };
         let fewer = 0..=u64::try_from(left).unwrap_or_default();
         let with = |available| timeline.short((user, *key, *units), available, floor, ceiling).find(is_right);

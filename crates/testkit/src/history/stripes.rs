@@ -145,9 +145,7 @@ pub(super) fn is_moment<'a>(
         let pairs = taken.iter().flat_map(|from| taken.iter().map(move |to| (from, to)));
         let transit: i64 = pairs.filter_map(|(from, to)| in_transit(from, to)).sum();
         let units: i64 = taken.iter().map(|(_, slot)| countable(slot)).sum();
-        let sells = |known: usize| {
-            home.is_some_and(|(_, slot)| slot.state == DropState::Open || slot.turned > known)
-        };
+        let sells = |known: usize| home.is_some_and(|(_, slot)| slot.state == DropState::Open || slot.turned > known);
         return units + transit == left && known.is_none_or(sells);
     };
     choice.slots.iter().any(|slot| {

@@ -86,9 +86,7 @@ fn event(fact: &Fact) -> Result<Option<Event>, String> {
         FactBody::Resumed => Event::Turned { to: DropState::Open },
         FactBody::Closed { .. } => Event::Turned { to: DropState::Ended },
         FactBody::Activated => Event::Activated,
-        FactBody::Sent { to, transfer, units } => {
-            Event::Sent { to: *to, number: *transfer, units: u64::from(*units) }
-        }
+        FactBody::Sent { to, transfer, units } => Event::Sent { to: *to, number: *transfer, units: u64::from(*units) },
         FactBody::Received { from, transfer, units } => {
             Event::Received { from: *from, number: *transfer, units: u64::from(*units) }
         }
