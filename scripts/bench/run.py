@@ -43,7 +43,7 @@ def parse(arguments):
     unknown = [name for name in (options.only or "").split(",") if name and name not in MEASURES]
     if unknown:
         parser.error(f"--only: there is no measure {', '.join(unknown)}; there are {', '.join(MEASURES)}")
-    options.mongo_orders, options.many_connections, options.striped_orders = 15_000, 5_000, 100_000
+    options.mongo_orders, options.many_connections, options.striped_orders = 15_000, 5_000, 200_000
     if options.smoke:
         options.seconds, options.rounds, options.buyers = 1, 1, 50_000
         options.mongo_orders, options.many_connections, options.striped_orders = 2_000, 500, 6_000
