@@ -28,12 +28,15 @@ local shard, refusal = enter(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))
 if not shard then return refusal end
 if not is_whole(log_key, unsettled_key) then return {'shard-recovering'} end
 
--- Which users are asked about, by drop.
-local drops, asked = (#KEYS - 3) / 2, {}
-for d = 1, drops do asked[d] = {'-'} end
-for at = 0, #requests - 1, 32 do
-  local fields = asked[byte(requests, at + 31) + 1]
-  fields[#fields + 1] = sub(requests, at + 1, at + 16)
+-- Which users are asked about, by drop. What is cut out of the requests once is kept.
+local drops, count = (#KEYS - 3) / 2, #requests / 32
+local asked, sizes, users = {}, {}, {}
+for d = 1, drops do asked[d], sizes[d] = {'-'}, 1 end
+for index = 1, count do
+  local at = index * 32
+  local d = drops == 1 and 1 or byte(requests, at - 1) + 1
+  local user, size = sub(requests, at - 31, at - 16), sizes[d] + 1
+  users[index], asked[d][size], sizes[d] = user, user, size
 end
 
 -- What is known of each drop, and of each of those users in it.
@@ -42,9 +45,9 @@ for d = 1, drops do
   local drop_key, users_key = KEYS[2 + 2 * d], KEYS[3 + 2 * d]
   local fields = redis.call('HMGET', drop_key, 'state', 'starts_ms', 'ends_ms', 'limit_per_user', 'available', 'sold',
     'purged', 'held', 'release_ms', 'hold_ms')
-  local records = redis.call('HMGET', users_key, unpack(asked[d]))
-  local known = {}
-  for i = 2, #records do known[asked[d][i]] = records[i] or '' end
+  local of_drop, known = asked[d], {}
+  local records = redis.call('HMGET', users_key, unpack(of_drop))
+  for i = 2, sizes[d] do known[of_drop[i]] = records[i] or '' end
   local missing = not (fields[1] and records[1])
   -- A process may still refuse by what it learned before this server was adopted. Until it has forgotten, the fence stays down
   -- for the whole call: its caller then knows that an earlier sending may have granted.
@@ -53,7 +56,7 @@ for d = 1, drops do
     return {'shard-recovering'}
   end
   sale[d] = {
-    drop_key = drop_key, users_key = users_key, missing = missing, purged = fields[7], records = known, dirty = {},
+    drop_key = drop_key, users_key = users_key, missing = missing, purged = fields[7], records = known, buyers = {},
     state = fields[1] or '', starts_ms = fields[2] or '0', ends_ms = fields[3] or '', limit = tonumber(fields[4] or 0),
     available = tonumber(fields[5] or 0), sold = tonumber(fields[6] or 0), granted = 0,
     held = tonumber(fields[8] or 0), release_ms = tonumber(fields[9] or 0),
@@ -81,12 +84,12 @@ local room = tonumber(ARGV[3]) - (shard.appended_orders - shard.acknowledged_ord
 if shard.appended_bytes - shard.acknowledged_bytes + #data > tonumber(ARGV[4]) then room = 0 end
 
 local place = struct.pack('>I6I2I4', shard.ms, shard.sequence, shard.epoch)
-local results, picks, granted, count = {}, {}, 0, #requests / 32
+local results, picks, granted = {}, {}, 0
 
-for index = 0, count - 1 do
+for index = 1, count do
   local at = index * 32
-  local drop = sale[byte(requests, at + 31) + 1]
-  local user, key = sub(requests, at + 1, at + 16), sub(requests, at + 17, at + 24)
+  local units_high, units_low, d, other_price = byte(requests, at - 3, at)
+  local drop, user = sale[d + 1], users[index]
   local result
   if drop.missing then
     result = 'x'
@@ -96,20 +99,23 @@ for index = 0, count - 1 do
   else
     -- One pass over the user's record says what was granted under this key and how much the user owns.
     local record, owned, found = drop.records[user], 0, nil
-    for r = 1, #record, 28 do
-      if sub(record, r + 12, r + 19) == key then found = r end
-      if byte(record, r + 26) < 4 then owned = owned + byte(record, r + 24) * 256 + byte(record, r + 25) end
+    if record ~= '' then
+      local key = sub(requests, at - 15, at - 8)
+      for r = 1, #record, 28 do
+        if sub(record, r + 12, r + 19) == key then found = r end
+        if byte(record, r + 26) < 4 then owned = owned + byte(record, r + 24) * 256 + byte(record, r + 25) end
+      end
     end
-    local units = byte(requests, at + 29) * 256 + byte(requests, at + 30)
+    local units = units_high * 256 + units_low
     if found then
-      if sub(record, found + 20, found + 23) == sub(requests, at + 25, at + 28) then
+      if sub(record, found + 20, found + 23) == sub(requests, at - 7, at - 4) then
         result = 'r' .. sub(record, found, found + 27)
       else
         result = 'k'
       end
     elseif not drop.sells then
       result = 'p'
-    elseif byte(requests, at + 32) == 1 then
+    elseif other_price == 1 then
       result = 'c'
     elseif owned + units > drop.limit then
       result = 'l' .. struct.pack('>I4', owned)
@@ -122,17 +128,19 @@ for index = 0, count - 1 do
     else
       result = 'g'
       granted = granted + 1
-      drop.granted = drop.granted + 1
+      local bought = drop.granted + 1
+      drop.granted, drop.buyers[bought] = bought, user
       drop.available = drop.available - units
       drop.sold = drop.sold + units
-      local tail = char(math.floor(index / 256), index % 256)
+      local from_zero = index - 1
+      local low = from_zero % 256
+      local tail = char((from_zero - low) / 256, low)
       picks[granted] = tail
       -- Key, fingerprint and units stand in the record as they do in the request.
-      drop.records[user] = record .. place .. sub(requests, at + 17, at + 30) .. tail
-      drop.dirty[user] = true
+      drop.records[user] = record .. place .. sub(requests, at - 15, at - 2) .. tail
     end
   end
-  results[index + 1] = result
+  results[index] = result
 end
 
 local decided = {'decided', shard.token, shard.epoch, shard.ms, shard.sequence, table.concat(results)}
@@ -149,9 +157,10 @@ if granted > 0 then
     local drop = sale[d]
     if drop.granted > 0 then
       local writes = {}
-      for user in pairs(drop.dirty) do
-        writes[#writes + 1] = user
-        writes[#writes + 1] = drop.records[user]
+      -- Who bought twice is written twice, with the same record.
+      for i = 1, drop.granted do
+        local user = drop.buyers[i]
+        writes[2 * i - 1], writes[2 * i] = user, drop.records[user]
       end
       redis.call('HSET', drop.users_key, unpack(writes))
       touch_drop(shard, unsettled_key, drop.drop_key, {'available', drop.available, 'sold', drop.sold})

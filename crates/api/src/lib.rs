@@ -3,6 +3,7 @@
 //! A handler extracts, authorises, makes one call into the engine or the archive, and maps the answer. Every refusal is a
 //! [`Problem`] with a stable code. [`router`] is everything that the main listener answers; [`serve`] runs it.
 
+mod app;
 mod auth;
 mod drops;
 mod extract;
@@ -10,12 +11,14 @@ mod filters;
 mod health;
 mod limits;
 mod metrics;
+mod minute;
 mod observe;
 mod openapi;
 mod orders;
 mod page;
 mod problem;
 mod products;
+mod reply;
 mod router;
 mod sale_status;
 mod server;
@@ -27,7 +30,9 @@ mod terms;
 #[cfg(test)]
 mod untrusted;
 mod view;
+mod within;
 
+pub use app::App;
 pub use auth::{Identity, InvalidTokens, IssuedToken, TokenRefused, Tokens};
 pub use drops::open_drop;
 pub use limits::{InvalidProxy, TrustedProxies};

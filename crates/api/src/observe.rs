@@ -2,33 +2,37 @@
 //!
 //! It is one layer because each costs every request some allocations.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::MatchedPath;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ORIGIN, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
+use http_body_util::Full;
 use tower::{Layer, Service};
 use tracing::field::display;
-use tracing::{Instrument as _, Level};
+use tracing::{Instrument as _, Level, Span};
 
-use crate::metrics::{HttpMetrics, InFlight, OrderOutcome, UNMATCHED};
+use crate::metrics::{HttpMetrics, InFlight, OrderOutcome, RouteMetrics};
 use crate::orders::REPLAYED;
 use crate::problem::{PROBLEM_CONTENT_TYPE, Pending, Problem};
+use crate::reply::Reply;
 use crate::settings::{ApiSettings, TraceSettings};
+use crate::within::within;
 
 use cors::Cors;
+use request_id::X_REQUEST_ID;
 use traced::Traced;
 
 pub(crate) use request_id::RequestId;
@@ -37,11 +41,8 @@ mod cors;
 mod request_id;
 mod traced;
 
-/// The header with the request's id.
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// How many headers every answer gets, those of the HTTP library included: made room for at once.
-const EVERYWHERE: usize = 8;
+/// How many headers every answer gets: made room for at once.
+const EVERYWHERE: usize = 6;
 
 /// What the layer needs to know.
 struct Shared {
@@ -95,15 +96,15 @@ struct Seen {
     started: Instant,
     id: RequestId,
     method: Method,
-    route: Option<MatchedPath>,
+    route: Arc<RouteMetrics>,
     origin: Option<HeaderValue>,
     traced: Traced,
     _in_flight: InFlight,
 }
 
-impl<S> Service<Request> for Observed<S>
+impl<S> Service<Request<Body>> for Observed<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response, Error = Infallible>,
     S::Future: Send + 'static,
 {
     type Response = Response;
@@ -114,117 +115,170 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        let template = route.as_ref().map(MatchedPath::as_str);
-        let mut seen = Seen {
-            started: Instant::now(),
-            id: RequestId::of(request.headers()),
-            method: request.method().clone(),
-            traced: Traced::of(request.headers(), shared.traces.as_ref(), request.method(), template),
-            route,
-            origin: shared.cors.enabled().then(|| request.headers().get(ORIGIN).cloned()).flatten(),
-            _in_flight: shared.metrics.begin(),
-        };
-        if header_bytes(request.uri(), request.headers()) > shared.header_max_bytes {
-            let problem = Problem::HeadersTooLarge { limit: shared.header_max_bytes };
-            return Box::pin(async move { Ok(shared.finish(&mut seen, problem.into_response())) });
+        let route = shared.metrics.route(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
+        let (mut seen, begun) = shared.begin(route, &mut request);
+        let early = begun.map_or_else(|problem| Some(problem.into_response()), |()| shared.cors.preflight(&request));
+        if let Some(answer) = early {
+            return Box::pin(async move { Ok(shared.finish_response(&mut seen, answer)) });
         }
-        if let Some(answer) = shared.cors.preflight(&request) {
-            return Box::pin(async move { Ok(shared.finish(&mut seen, answer)) });
-        }
-        if let Some(context) = seen.traced.context() {
-            request.extensions_mut().insert(context);
-        }
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        // The request's own line says all of it by itself, so it is written outside of the span.
-        match seen.span() {
-            Some(span) => Box::pin(async move {
-                let answer = shared.in_time(&seen, answer).instrument(span).await;
-                Ok(shared.finish(&mut seen, answer))
-            }),
-            None => Box::pin(async move {
-                let answer = shared.in_time(&seen, answer).await;
-                Ok(shared.finish(&mut seen, answer))
-            }),
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = shared.in_time(&seen, pin!(answer)).await;
+            let answer = answer.map_or_else(Problem::into_response, |Ok(answer)| answer);
+            Ok(shared.finish_response(&mut seen, answer))
+        })
+    }
+}
+
+impl Observe {
+    /// What is counted of the route with this template.
+    pub fn route(&self, template: &str) -> Arc<RouteMetrics> {
+        self.0.metrics.route(Some(template))
+    }
+
+    /// Puts the same around a handler that is called past the router. A preflight never comes here.
+    pub fn around<B, H, F>(
+        &self,
+        route: &Arc<RouteMetrics>,
+        mut request: Request<B>,
+        handler: H,
+    ) -> impl Future<Output = axum::http::Response<Full<Bytes>>> + use<B, H, F>
+    where
+        H: FnOnce(Request<B>) -> F,
+        F: Future<Output = Reply>,
+    {
+        let shared = Arc::clone(&self.0);
+        let (mut seen, begun) = shared.begin(Arc::clone(route), &mut request);
+        async move {
+            let reply = match begun {
+                // Made where it stays: it is too large to be moved about.
+                Ok(()) => shared.in_time(&seen, pin!(handler(request))).await,
+                Err(problem) => Err(problem),
+            };
+            shared.finish_reply(&mut seen, reply.unwrap_or_else(Reply::from))
         }
     }
 }
 
-type Caught = Result<Result<Response, Infallible>, Box<dyn Any + Send>>;
-
 impl Shared {
-    /// The answer, or the problem that it takes too long or panicked.
-    async fn in_time(&self, seen: &Seen, answer: impl Future<Output = Caught>) -> Response {
+    /// Takes down what is needed later, and refuses headers that are too large.
+    fn begin<B>(&self, route: Arc<RouteMetrics>, request: &mut Request<B>) -> (Seen, Result<(), Problem>) {
+        let headers = request.headers();
+        let seen = Seen {
+            started: Instant::now(),
+            id: RequestId::of(headers),
+            method: request.method().clone(),
+            traced: Traced::of(headers, self.traces.as_ref(), request.method(), route.template()),
+            route,
+            origin: self.cors.enabled().then(|| headers.get(ORIGIN).cloned()).flatten(),
+            _in_flight: self.metrics.begin(),
+        };
+        if header_bytes(request.uri(), headers) > self.header_max_bytes {
+            return (seen, Err(Problem::HeadersTooLarge { limit: self.header_max_bytes }));
+        }
+        if let Some(context) = seen.traced.context() {
+            request.extensions_mut().insert(context);
+        }
+        (seen, Ok(()))
+    }
+
+    /// The answer, or the problem that it takes too long or panicked. It is pinned already, as everything that is put around
+    /// a future moves it.
+    async fn in_time<T>(&self, seen: &Seen, answer: Pin<&mut impl Future<Output = T>>) -> Result<T, Problem> {
+        // The request's own line says all of it by itself, so it is written outside of the span.
+        let answer = AssertUnwindSafe(answer).catch_unwind().instrument(seen.span());
         let caught = if self.is_order(seen) {
             answer.await
         } else {
-            match tokio::time::timeout(self.request_timeout, answer).await {
+            match within(self.request_timeout, pin!(answer)).await {
                 Ok(caught) => caught,
-                Err(_) if seen.method.is_safe() => {
-                    return Problem::Unavailable("The request took too long").into_response();
-                }
-                Err(_) => return Problem::OutcomeUnknown.into_response(),
+                Err(_) if seen.method.is_safe() => return Err(Problem::Unavailable("The request took too long")),
+                Err(_) => return Err(Problem::OutcomeUnknown),
             }
         };
-        match caught {
-            Ok(Ok(response)) => response,
-            Ok(Err(never)) => match never {},
-            Err(panic) => {
-                let message = panic.downcast_ref::<&str>().copied();
-                let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-                tracing::error!(request_id = seen.id.as_str(), message, "a request panicked");
-                Problem::Internal.into_response()
-            }
-        }
+        caught.map_err(|panic| {
+            let message = panic.downcast_ref::<&str>().copied();
+            let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            tracing::error!(request_id = seen.id.as_str(), message, "a request panicked");
+            Problem::Internal
+        })
     }
 
     /// Whether the request places an order.
     fn is_order(&self, seen: &Seen) -> bool {
-        seen.method == Method::POST && seen.route() == Some(self.place_order)
+        seen.method == Method::POST && seen.route.name() == self.place_order
     }
 
     /// What became of a request, in one word.
-    fn outcome(&self, seen: &Seen, response: &Response, problem: Option<&Problem>) -> &'static str {
+    fn outcome(&self, seen: &Seen, headers: &HeaderMap, problem: Option<&Problem>) -> &'static str {
         match problem {
             Some(problem) => problem.code().as_str(),
             None if !self.is_order(seen) => "ok",
-            None if response.headers().contains_key(REPLAYED) => OrderOutcome::Replayed.as_str(),
+            None if headers.contains_key(REPLAYED) => OrderOutcome::Replayed.as_str(),
             None => OrderOutcome::Granted.as_str(),
         }
     }
 
-    /// Writes the problem, if it is one, and what every answer carries; counts it and logs it.
-    fn finish(&self, seen: &mut Seen, mut response: Response) -> Response {
+    fn finish_response(&self, seen: &mut Seen, mut response: Response) -> Response {
         let problem = response.extensions_mut().remove::<Pending>().map(|pending| pending.0);
         let problem = problem.or_else(|| foreign_problem(&response));
-        if let Some(problem) = &problem {
-            self.write(problem, seen, &mut response);
+        let status = problem.as_ref().map_or(response.status(), Problem::status);
+        if let Some(body) = self.finish(seen, status, response.headers_mut(), problem.as_ref()) {
+            *response.body_mut() = Body::from(body);
+            *response.status_mut() = status;
         }
-        let headers = response.headers_mut();
+        response
+    }
+
+    fn finish_reply(&self, seen: &mut Seen, reply: Reply) -> axum::http::Response<Full<Bytes>> {
+        let Reply { mut headers, outcome } = reply;
+        let (status, body) = match outcome {
+            Ok((status, body)) => {
+                self.finish(seen, status, &mut headers, None);
+                (status, body)
+            }
+            Err(problem) => {
+                let body = self.finish(seen, problem.status(), &mut headers, Some(&problem));
+                (problem.status(), body.map_or_else(Bytes::new, Bytes::from))
+            }
+        };
+        let mut response = axum::http::Response::new(Full::new(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// Adds what every answer carries; counts it and logs it. Returns the body of the problem, if it is one.
+    fn finish(
+        &self,
+        seen: &mut Seen,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        problem: Option<&Problem>,
+    ) -> Option<Vec<u8>> {
         headers.reserve(EVERYWHERE);
+        let body = problem.map(|problem| self.write(problem, seen, headers));
         headers.insert(X_REQUEST_ID, seen.id.header());
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(seen.content_policy()));
         self.cors.mark(seen.origin.as_ref(), headers);
-        let (status, took) = (response.status(), seen.started.elapsed());
-        self.metrics.answered(seen.route(), &seen.method, status, took);
+        let took = seen.started.elapsed();
+        seen.route.answered(&seen.method, status, took);
         let span = seen.traced.take_span();
-        let outcome = || self.outcome(seen, &response, problem.as_ref());
+        let outcome = || self.outcome(seen, headers, problem);
         seen.log(status, took, outcome);
         if let Some(span) = span {
             traced::end(span, seen.id.as_str(), status, outcome());
         }
-        response
+        body
     }
 
-    fn write(&self, problem: &Problem, seen: &Seen, response: &mut Response) {
-        *response.status_mut() = problem.status();
-        *response.body_mut() = Body::from(problem.to_json(seen.id.as_str()));
-        let headers = response.headers_mut();
+    /// The body of a problem, and the headers that go with it.
+    fn write(&self, problem: &Problem, seen: &Seen, headers: &mut HeaderMap) -> Vec<u8> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_CONTENT_TYPE));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = problem.retry_after(self.retry_after) {
@@ -233,6 +287,7 @@ impl Shared {
         if problem.status() == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        problem.to_json(seen.id.as_str())
     }
 }
 
@@ -258,21 +313,18 @@ const DOCS_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
                            object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 impl Seen {
-    fn route(&self) -> Option<&str> {
-        self.route.as_ref().map(MatchedPath::as_str)
-    }
-
     fn content_policy(&self) -> &'static str {
-        if self.route().is_some_and(|route| route.starts_with("/docs")) { DOCS_POLICY } else { DATA_POLICY }
+        if self.route.name().starts_with("/docs") { DOCS_POLICY } else { DATA_POLICY }
     }
 
-    /// The request's span, unless nobody would see it.
-    fn span(&self) -> Option<tracing::Span> {
-        tracing::enabled!(Level::INFO).then(|| {
-            let (method, route) = (self.method.as_str(), self.route().unwrap_or(UNMATCHED));
-            let trace_id = self.traced.trace_id().map(display);
-            tracing::info_span!("request", request_id = self.id.as_str(), method, route, trace_id)
-        })
+    /// The request's span; none if nobody would see it.
+    fn span(&self) -> Span {
+        if !tracing::enabled!(Level::INFO) {
+            return Span::none();
+        }
+        let (method, route) = (self.method.as_str(), self.route.name());
+        let trace_id = self.traced.trace_id().map(display);
+        tracing::info_span!("request", request_id = self.id.as_str(), method, route, trace_id)
     }
 
     /// The one line of a request.
@@ -282,7 +334,7 @@ impl Seen {
                 tracing::$level!(
                     request_id = self.id.as_str(),
                     method = self.method.as_str(),
-                    route = self.route().unwrap_or(UNMATCHED),
+                    route = self.route.name(),
                     status = status.as_u16(),
                     duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                     outcome = outcome(),

@@ -1,6 +1,7 @@
 //! Everything that a request can be refused with: one enum, one table of codes.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -219,6 +220,21 @@ impl Problem {
 
     /// The problem as its JSON.
     pub(crate) fn to_json(&self, request_id: &str) -> Vec<u8> {
+        /// What most shoppers of a drop are told, up to the id and after it: nothing else in it changes.
+        static SOLD_OUT: LazyLock<Option<(String, String)>> = LazyLock::new(|| {
+            const ID: &str = "the-id-of-a-request";
+            let text = String::from_utf8(Problem::SoldOut.write_json(ID)).ok()?;
+            text.split_once(ID).map(|(before, after)| (before.to_owned(), after.to_owned()))
+        });
+        match (self, SOLD_OUT.as_ref()) {
+            (Self::SoldOut, Some((before, after))) if !request_id.contains(['"', '\\']) => {
+                [before.as_bytes(), request_id.as_bytes(), after.as_bytes()].concat()
+            }
+            _ => self.write_json(request_id),
+        }
+    }
+
+    fn write_json(&self, request_id: &str) -> Vec<u8> {
         let code = self.code();
         let mut document = Document {
             r#type: format_args!("/problems/{code}"),
@@ -375,6 +391,15 @@ mod tests {
         assert_eq!((document["limit"].as_u64(), document["owned"].as_u64()), (Some(2), Some(1)));
         assert_eq!((document["request_id"].as_str(), document["retryable"].as_bool()), (Some("r1"), Some(false)));
         assert!(document.get("errors").is_none() && document.get("starts_at").is_none());
+    }
+
+    #[test]
+    fn what_is_written_in_advance_is_what_would_be_written() {
+        for id in ["r1", "", "the-id-of-a-request", "a\"b", "a\\b"] {
+            assert_eq!(Problem::SoldOut.to_json(id), Problem::SoldOut.write_json(id), "{id}");
+            let document: serde_json::Value = serde_json::from_slice(&Problem::SoldOut.to_json(id)).expect("JSON");
+            assert_eq!((document["request_id"].as_str(), document["available"].as_u64()), (Some(id), Some(0)));
+        }
     }
 
     #[test]

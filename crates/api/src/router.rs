@@ -1,11 +1,11 @@
 //! Every route, in one table.
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::app::{App, Shortcuts};
 use crate::limits::limit_requests;
 use crate::observe::Observe;
 use crate::state::ApiState;
@@ -13,6 +13,7 @@ use crate::{drops, health, openapi, orders, page, products, sale_status, session
 
 const PREFIX: &str = "/api/v1";
 const PLACE_ORDER: &str = "/api/v1/orders";
+const SALE_STATUS: &str = "/api/v1/products/{sku}/sale-status";
 const DOCUMENT: &str = "/api/v1/openapi.json";
 const DOCS: &str = "/docs";
 
@@ -42,7 +43,7 @@ pub(crate) fn table() -> OpenApiRouter<ApiState> {
 }
 
 /// Everything that the main listener answers.
-pub fn router(state: ApiState) -> Router {
+pub fn router(state: ApiState) -> App {
     let (routes, document) = table().split_for_parts();
     let others = [DOCUMENT.to_owned(), DOCS.to_owned(), format!("{DOCS}/"), format!("{DOCS}/{{*rest}}")];
     let templates: Vec<String> = document.paths.paths.keys().cloned().chain(others).collect();
@@ -53,5 +54,6 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(page::method_not_allowed);
     let routes =
         if state.limits().are_on() { routes.layer(from_fn_with_state(state.clone(), limit_requests)) } else { routes };
-    routes.layer(observe).with_state(state)
+    let router = routes.layer(observe.clone()).with_state(state.clone());
+    App::new(Shortcuts::new(state, observe, PLACE_ORDER, SALE_STATUS), router)
 }

@@ -6,15 +6,15 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use stampede_domain::Sku;
 use utoipa::ToSchema;
 
 use crate::extract::PathId;
 use crate::openapi::problems;
-use crate::problem::Problem;
+use crate::reply::Reply;
 use crate::state::ApiState;
-use crate::view::{CACHE_FOR_A_SECOND, MoneyDocument};
+use crate::view::{CACHE_FOR_A_SECOND, JSON, MoneyDocument};
 
 /// The drop of a product to show: the one that sells, else the next that will, else the last that did.
 #[derive(ToSchema)]
@@ -64,17 +64,26 @@ pub(crate) async fn get_sale_status(
     State(state): State<ApiState>,
     PathId(sku): PathId<Sku>,
     IfNoneMatch(asked): IfNoneMatch,
-) -> Result<Response, Problem> {
-    let status = state.snapshots().sale_status(&sku).await?;
-    let unchanged = asked.is_some_and(|asked| has_tag(&asked, &status.etag));
-    let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { status.body().into_response() };
-    let answer = response.headers_mut();
-    if !unchanged {
-        answer.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    answer.insert(ETAG, status.etag.clone());
-    answer.insert(CACHE_CONTROL, CACHE_FOR_A_SECOND);
-    Ok(response)
+) -> Reply {
+    show(&state, &sku, asked.as_ref()).await
+}
+
+/// The status of a sku's sale, or that it is what the client has.
+pub(crate) async fn show(state: &ApiState, sku: &Sku, asked: Option<&HeaderValue>) -> Reply {
+    let status = match state.snapshots().sale_status(sku).await {
+        Ok(status) => status,
+        Err(problem) => return problem.into(),
+    };
+    let mut reply = if asked.is_some_and(|asked| has_tag(asked, &status.etag)) {
+        Reply::new(StatusCode::NOT_MODIFIED, Bytes::new())
+    } else {
+        let mut reply = Reply::new(StatusCode::OK, status.body());
+        reply.headers.insert(CONTENT_TYPE, JSON);
+        reply
+    };
+    reply.headers.insert(ETAG, status.etag.clone());
+    reply.headers.insert(CACHE_CONTROL, CACHE_FOR_A_SECOND);
+    reply
 }
 
 /// The entity tags that the client has.

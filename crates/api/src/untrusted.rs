@@ -61,7 +61,7 @@ fn body<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, Problem> {
     let headers = headers(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let settings = ApiSettings::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(read_json::<T>(&headers, Body::from(bytes), &settings))
+    runtime.block_on(read_json::<T, _>(&headers, Body::from(bytes), &settings))
 }
 
 /// Text that is nearly JSON of the API: its words, its marks, numbers of all sizes.

@@ -17,14 +17,16 @@ pub(crate) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// Tokens and orders are nobody else's business.
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// What most answers are.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// An answer of JSON.
 pub(crate) fn json(status: StatusCode, cache: HeaderValue, body: &impl Serialize) -> Result<Response, Problem> {
     let bytes = serde_json::to_vec(body).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written");
         Problem::Internal
     })?;
-    let json = HeaderValue::from_static("application/json");
-    Ok((status, [(CONTENT_TYPE, json), (CACHE_CONTROL, cache)], bytes).into_response())
+    Ok((status, [(CONTENT_TYPE, JSON), (CACHE_CONTROL, cache)], bytes).into_response())
 }
 
 /// One page of a list.

@@ -1,16 +1,22 @@
 //! Group commit: one script call decides all orders that wait for a shard.
 //!
-//! While one call is in flight the orders that arrive gather; the next call takes them all, up to a bound. There is no
-//! timer, so an idle system adds no delay. One call in flight per shard was measured best: more make smaller groups.
+//! While one call is in flight the orders that arrive gather; the next call takes them all, up to a bound. One call in flight
+//! per shard was measured best: more make smaller groups. A call costs Redis as much as ten orders or more, so small groups
+//! keep a distance: below saturation they would have one or two orders each. An order that comes to a quiet shard goes at
+//! once.
 //!
 //! Answers that wait for durability do not hold up the next group: they are given when their wait is over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use fred::types::Value;
+use futures_util::task::AtomicWaker;
 use stampede_domain::{Durability, LogId, Shard};
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +31,9 @@ pub(crate) static GRANT: Call<()> = Call::settled(&scripts::SALE_GRANT, &[("deci
 
 /// How long to wait before a shard is tried again that is fenced, or that another server takes over.
 const FENCE_RETRY: Duration = Duration::from_millis(20);
+
+/// So many orders make a group that is worth its call: it keeps no distance.
+const WORTHWHILE_ORDERS: usize = 32;
 
 /// An order that waits for its group.
 pub(crate) struct Pending {
@@ -70,18 +79,37 @@ impl Engine {
         let traced = request.trace.map(TracedOrder::new);
         let (call, queued) = (GrantCall::new(request), Some(Queued::now()));
         let pending = Pending { call, durability, expires: Instant::now() + wait, queued, traced, answer };
-        // A full queue means minutes of work: better to say so at once than to keep the client waiting for nothing.
-        queue.try_send(pending).map_err(|_| EngineError::Unavailable("too many orders wait".to_owned()))?;
+        queue.send(pending)?;
         decision.await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }
 }
 
+/// Where orders wait for the committer of a shard; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    orders: mpsc::Sender<Pending>,
+    enough: Arc<AtomicWaker>,
+}
+
+impl Queue {
+    /// A full queue means minutes of work: better to say so at once than to keep the client waiting for nothing.
+    fn send(&self, pending: Pending) -> Result<(), EngineError> {
+        self.orders.try_send(pending).map_err(|_| EngineError::Unavailable("too many orders wait".to_owned()))?;
+        // One is in the committer's hands.
+        if 1 + self.orders.max_capacity() - self.orders.capacity() >= WORTHWHILE_ORDERS {
+            self.enough.wake();
+        }
+        Ok(())
+    }
+}
+
 /// Starts the committer of a shard whose next entry could stand at `next`; it ends when no [`Engine`] is left.
-pub(crate) fn spawn(shared: Arc<Shared>, shard: Shard, next: LogId) -> mpsc::Sender<Pending> {
-    let (queue, orders) = mpsc::channel(shared.settings.queue_max_orders);
+pub(crate) fn spawn(shared: Arc<Shared>, shard: Shard, next: LogId) -> Queue {
+    let (sender, orders) = mpsc::channel(shared.settings.queue_max_orders);
+    let queue = Queue { orders: sender, enough: Arc::default() };
+    let enough = Arc::clone(&queue.enough);
     tokio::spawn(async move {
-        let waiting = Arc::default();
-        let mut committer = Committer { shared, shard, orders, next, waiting };
+        let mut committer = Committer { shared, shard, orders, enough, next, called_at: None, waiting: Arc::default() };
         committer.run().await;
     });
     queue
@@ -91,8 +119,12 @@ struct Committer {
     shared: Arc<Shared>,
     shard: Shard,
     orders: mpsc::Receiver<Pending>,
+    /// Woken when enough orders wait in the queue to be worth a call.
+    enough: Arc<AtomicWaker>,
     /// Where the shard's next entry could stand after the last answered call: a grant from there on is newer than that.
     next: LogId,
+    /// When the last group was called for.
+    called_at: Option<Instant>,
     /// Decided orders whose answers wait for durability.
     waiting: Arc<AtomicUsize>,
 }
@@ -116,18 +148,17 @@ impl Committer {
         let limit = self.shared.settings.group_max_orders.clamp(1, stampede_domain::MAX_GROUP_ORDERS);
         let mut group: Vec<Pending> = Vec::with_capacity(limit);
         loop {
-            let room = limit - group.len();
             if group.is_empty() {
-                if self.orders.recv_many(&mut group, room).await == 0 {
-                    return;
-                }
-            } else {
-                // Orders that a fence held back go first; whoever arrived meanwhile joins them.
-                while group.len() < limit {
-                    let Ok(next) = self.orders.try_recv() else { break };
-                    group.push(next);
-                }
+                let Some(first) = self.orders.recv().await else { return };
+                group.push(first);
             }
+            self.keep_distance(group.len()).await;
+            // Orders that a fence held back go first; whoever arrived meanwhile joins them.
+            if group.len() < limit && !self.orders.is_empty() {
+                let room = limit - group.len();
+                self.orders.recv_many(&mut group, room).await;
+            }
+            self.called_at = Some(Instant::now());
             group.retain(|pending| !pending.answer.is_closed());
             let rest = split_off_beyond_drops(&mut group);
             if !group.is_empty()
@@ -138,6 +169,21 @@ impl Committer {
             }
             group.extend(rest);
         }
+    }
+
+    /// Waits, for more orders to gather, until the last call is long enough ago or a call is worth while.
+    async fn keep_distance(&self, orders: usize) {
+        let interval = self.shared.settings.group_interval;
+        let since = self.called_at.map_or(interval, |called_at| called_at.elapsed());
+        if since >= interval {
+            return;
+        }
+        let mut over = pin!(tokio::time::sleep(interval - since));
+        poll_fn(|context| {
+            self.enough.register(context.waker());
+            if orders + self.orders.len() >= WORTHWHILE_ORDERS { Poll::Ready(()) } else { over.as_mut().poll(context) }
+        })
+        .await;
     }
 
     /// Decides a group and answers its orders; leaves those in it that are to be tried again.

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use fred::interfaces::PubsubInterface;
 use stampede_domain::{Deployment, DropId, LogId, Shard};
-use tokio::sync::mpsc;
 
 use crate::clock::ShardClock;
-use crate::committer::{self, Pending};
+use crate::committer::{self, Queue};
 use crate::durability::Keeper;
 use crate::keys::Keys;
 use crate::redis::{self, Redis};
@@ -18,7 +17,7 @@ use crate::{ConnectError, DropChanges, EngineError, EngineSettings, metrics};
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-    queues: Arc<[mpsc::Sender<Pending>]>,
+    queues: Arc<[Queue]>,
 }
 
 /// What calls need, apart from the queues: the committers hold this, and end when the last [`Engine`] is gone.
@@ -130,7 +129,7 @@ impl Engine {
         self.shared.redis.quit().await;
     }
 
-    pub(crate) fn queue(&self, shard: Shard) -> Option<&mpsc::Sender<Pending>> {
+    pub(crate) fn queue(&self, shard: Shard) -> Option<&Queue> {
         self.queues.get(usize::from(shard.number()))
     }
 }

@@ -16,6 +16,9 @@ pub struct EngineSettings {
     pub call_deadline: Duration,
     /// The most orders in one group; at most 1,024, as an order id has ten bits for the index.
     pub group_max_orders: usize,
+    /// How far apart the groups of one shard start at least, while they are small: the first order of a quiet shard goes at
+    /// once, those that follow it gather meanwhile. The runtime's timers count in milliseconds; zero waits for nothing.
+    pub group_interval: Duration,
     /// The most orders that wait for one shard in this process; more are answered `unavailable` at once.
     pub queue_max_orders: usize,
     /// When the log has grown so long that new orders are refused.
@@ -54,6 +57,7 @@ impl Default for EngineSettings {
             command_timeout: Duration::from_secs(2),
             call_deadline: Duration::from_secs(3),
             group_max_orders: stampede_domain::MAX_GROUP_ORDERS,
+            group_interval: Duration::from_millis(1),
             queue_max_orders: 65_536,
             log_bound: LogBound::default(),
             dead_letters_max: 10_000,

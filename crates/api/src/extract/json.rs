@@ -1,8 +1,9 @@
 //! JSON bodies: bounded, declared as such, and refused by the name of the field.
 
 use std::borrow::Cow;
+use std::pin::pin;
 
-use axum::body::Body;
+use axum::body::HttpBody;
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -10,11 +11,11 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
-use tokio::time::timeout;
 
 use crate::problem::{FieldError, Problem};
 use crate::settings::ApiSettings;
 use crate::state::ApiState;
+use crate::within::within;
 
 /// A request's body.
 pub(crate) struct ApiJson<T>(pub T);
@@ -29,11 +30,11 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for ApiJson<T> {
 }
 
 /// Reads a body of JSON.
-pub(crate) async fn read_json<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Body,
-    settings: &ApiSettings,
-) -> Result<T, Problem> {
+pub(crate) async fn read_json<T, B>(headers: &HeaderMap, body: B, settings: &ApiSettings) -> Result<T, Problem>
+where
+    T: DeserializeOwned,
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     if !headers.get(CONTENT_TYPE).is_some_and(|value| is_json(value.as_bytes())) {
         return Err(Problem::UnsupportedMediaType);
     }
@@ -42,7 +43,7 @@ pub(crate) async fn read_json<T: DeserializeOwned>(
     if declared.is_some_and(|bytes| bytes > limit as u64) {
         return Err(Problem::BodyTooLarge { limit });
     }
-    let read = timeout(settings.body_read_timeout, read_body(body, limit)).await;
+    let read = within(settings.body_read_timeout, pin!(read_body(body, limit))).await;
     let late = |_| {
         let seconds = settings.body_read_timeout.as_secs_f64();
         let detail = format!("the body did not arrive within {seconds} s: send it faster, or a smaller one");
@@ -56,11 +57,14 @@ fn is_json(content_type: &[u8]) -> bool {
     content_type[..end].trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
-async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn read_body<B>(mut body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let broken = |_| {
+        let broken = |_: B::Error| {
             Problem::MalformedRequest(vec![FieldError::new(
                 "",
                 "the body ended too early, or is not in the form that `Transfer-Encoding` says",

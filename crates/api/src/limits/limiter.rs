@@ -35,7 +35,7 @@ where
 
 /// How a sender stands after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// The most requests at once.
     pub limit: u32,
     /// How many more may be sent now.
@@ -46,7 +46,7 @@ pub(super) struct Standing {
 
 /// A request is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     pub limiter: LimiterName,
     pub standing: Standing,
     /// In how many seconds, rounded up, one more request may be sent; at least 1.

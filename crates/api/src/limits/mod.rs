@@ -13,9 +13,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use stampede_domain::{UserDigest, UserId};
@@ -25,15 +26,16 @@ use tokio_util::task::TaskTracker;
 
 use crate::health;
 use crate::problem::Problem;
+use crate::reply::Reply;
 use crate::settings::RateLimitSettings;
 use crate::state::ApiState;
 
 use address::{AddressKey, client_of};
-use limiter::{Limiter, Refused, Standing};
+use limiter::{Limiter, Standing};
 
 pub use proxies::{InvalidProxy, TrustedProxies};
 
-pub(crate) use limiter::LimiterName;
+pub(crate) use limiter::{LimiterName, Refused};
 
 /// How often keys that are at rest are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
@@ -56,6 +58,12 @@ pub(crate) struct Peer(pub IpAddr);
 /// How a request's user stands, once that is known: a handler's extractor finds it out, and the layer around it says it.
 #[derive(Clone, Default)]
 struct UserStanding(Arc<OnceLock<Standing>>);
+
+/// A request that the limiter in front let pass.
+pub(crate) struct Admitted {
+    front: Option<Standing>,
+    user: Option<UserStanding>,
+}
 
 impl Limits {
     /// The limiters of these settings.
@@ -92,12 +100,22 @@ impl Limits {
         });
     }
 
-    fn check_front(&self, request: &Request) -> Result<Option<Standing>, Refused> {
-        let Some(limiter) = &self.front else { return Ok(None) };
-        // Requests that came by another listener than ours are one client, which errs on the safe side.
-        let peer = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| *peer);
-        let client = client_of(peer, request.headers(), &self.proxies);
-        limiter.check(&AddressKey::from(client)).map(Some)
+    /// Asks the limiter in front, and has the one by user say how it stands.
+    pub fn admit<B>(&self, request: &mut Request<B>) -> Result<Admitted, Refused> {
+        let front = match &self.front {
+            Some(limiter) => {
+                // Requests that came by another listener than ours are one client, which errs on the safe side.
+                let peer = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| *peer);
+                let client = client_of(peer, request.headers(), &self.proxies);
+                Some(limiter.check(&AddressKey::from(client))?)
+            }
+            None => None,
+        };
+        let user = self.user.is_some().then(UserStanding::default);
+        if let Some(user) = &user {
+            request.extensions_mut().insert(user.clone());
+        }
+        Ok(Admitted { front, user })
     }
 
     /// Counts a request of a user whose token was verified.
@@ -120,31 +138,34 @@ impl Limits {
 ///
 /// Probes of health are passed over: a balancer that probes often must not lose a replica by it. Preflights of browsers
 /// never come here: they are answered outside, cost as little as a refusal, and a page could not read their 429.
-pub(crate) async fn limit_requests(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn limit_requests(State(state): State<ApiState>, mut request: Request<Body>, next: Next) -> Response {
     if health::is_probe(request.uri().path()) {
         return next.run(request).await;
     }
-    let limits = state.limits();
-    let front = match limits.check_front(&request) {
-        Ok(standing) => standing,
-        Err(refused) => {
-            let standing = refused.standing;
-            let mut response = Problem::from(refused).into_response();
-            standing.write(response.headers_mut());
-            return response;
+    match state.limits().admit(&mut request) {
+        Ok(admitted) => {
+            let mut response = next.run(request).await;
+            admitted.write(response.headers_mut());
+            response
         }
-    };
-    let user = limits.user.is_some().then(UserStanding::default);
-    if let Some(user) = &user {
-        request.extensions_mut().insert(user.clone());
+        Err(refused) => Reply::from(refused).into_response(),
     }
-    let mut response = next.run(request).await;
-    let user = user.and_then(|UserStanding(cell)| cell.get().copied());
-    // Where both count, the client must keep to the one with less left; a refusal here is always the user's.
-    if let Some(standing) = user.into_iter().chain(front).min_by_key(|standing| standing.remaining) {
-        standing.write(response.headers_mut());
+}
+
+impl Admitted {
+    /// Writes on an answer how its sender stands.
+    pub fn mark(self, mut reply: Reply) -> Reply {
+        self.write(&mut reply.headers);
+        reply
     }
-    response
+
+    fn write(self, headers: &mut HeaderMap) {
+        let user = self.user.and_then(|UserStanding(cell)| cell.get().copied());
+        // Where both count, the client must keep to the one with less left; a refusal here is always the user's.
+        if let Some(standing) = user.into_iter().chain(self.front).min_by_key(|standing| standing.remaining) {
+            standing.write(headers);
+        }
+    }
 }
 
 impl Standing {
@@ -152,6 +173,15 @@ impl Standing {
         headers.insert(LIMIT, HeaderValue::from(self.limit));
         headers.insert(REMAINING, HeaderValue::from(self.remaining));
         headers.insert(RESET, HeaderValue::from(self.reset_s));
+    }
+}
+
+impl From<Refused> for Reply {
+    fn from(refused: Refused) -> Self {
+        let standing = refused.standing;
+        let mut reply = Self::from(Problem::from(refused));
+        standing.write(&mut reply.headers);
+        reply
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is counted of requests and their answers.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -21,14 +21,14 @@ pub(crate) const UNMATCHED: &str = "unmatched";
 
 /// The counters of all routes. Routes are known when the router is built, so the metric's size is bounded.
 pub(crate) struct HttpMetrics {
-    routes: HashMap<String, RouteMetrics>,
-    unmatched: RouteMetrics,
+    routes: HashMap<String, Arc<RouteMetrics>>,
+    unmatched: Arc<RouteMetrics>,
     in_flight: Gauge,
 }
 
 /// The counters of one route: one slot for each method and status, made at its first use.
-struct RouteMetrics {
-    route: String,
+pub(crate) struct RouteMetrics {
+    name: String,
     slots: Vec<OnceLock<Answers>>,
 }
 
@@ -50,8 +50,14 @@ impl Drop for InFlight {
 impl HttpMetrics {
     /// Counters for these route templates.
     pub fn new(routes: impl Iterator<Item = String>) -> Self {
-        let routes = routes.map(|route| (route.clone(), RouteMetrics::new(route))).collect();
-        Self { routes, unmatched: RouteMetrics::new(UNMATCHED.to_owned()), in_flight: gauge!(REQUESTS_IN_FLIGHT.name) }
+        let routes = routes.map(|route| (route.clone(), Arc::new(RouteMetrics::new(route)))).collect();
+        let unmatched = Arc::new(RouteMetrics::new(UNMATCHED.to_owned()));
+        Self { routes, unmatched, in_flight: gauge!(REQUESTS_IN_FLIGHT.name) }
+    }
+
+    /// The counters of the route with this template, or those of all addresses that no route has.
+    pub fn route(&self, template: Option<&str>) -> Arc<RouteMetrics> {
+        Arc::clone(template.and_then(|template| self.routes.get(template)).unwrap_or(&self.unmatched))
     }
 
     /// A request has arrived.
@@ -59,21 +65,26 @@ impl HttpMetrics {
         self.in_flight.increment(1.0);
         InFlight(self.in_flight.clone())
     }
-
-    /// Counts one answer.
-    pub fn answered(&self, route: Option<&str>, method: &Method, status: StatusCode, took: Duration) {
-        let metrics = route.and_then(|route| self.routes.get(route)).unwrap_or(&self.unmatched);
-        metrics.answered(method, status, took);
-    }
 }
 
 impl RouteMetrics {
-    fn new(route: String) -> Self {
+    fn new(name: String) -> Self {
         let slots = (METHODS.len() + 1) * (STATUSES.len() + 1);
-        Self { route, slots: (0..slots).map(|_| OnceLock::new()).collect() }
+        Self { name, slots: (0..slots).map(|_| OnceLock::new()).collect() }
     }
 
-    fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
+    /// The template, or [`UNMATCHED`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The template, if there is one.
+    pub fn template(&self) -> Option<&str> {
+        (self.name != UNMATCHED).then_some(&self.name)
+    }
+
+    /// Counts one answer.
+    pub fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
         let method_at = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len());
         let status_at = STATUSES.binary_search(&status.as_u16()).unwrap_or(STATUSES.len());
         if let Some(slot) = self.slots.get(method_at * (STATUSES.len() + 1) + status_at) {
@@ -86,7 +97,7 @@ impl RouteMetrics {
     fn answers(&self, method_at: usize, status_at: usize) -> Answers {
         let method = METHODS.get(method_at).copied().unwrap_or("other");
         let status = STATUSES.get(status_at).map_or_else(|| "other".to_owned(), u16::to_string);
-        let route = || self.route.clone();
+        let route = || self.name.clone();
         Answers {
             count: counter!(HTTP_REQUESTS.name, "method" => method, "route" => route(), "status" => status.clone()),
             duration: histogram!(HTTP_REQUEST_DURATION.name, "method" => method, "route" => route(), "status" => status),
@@ -106,7 +117,8 @@ mod tests {
     #[test]
     fn counting_needs_no_recorder() {
         let metrics = HttpMetrics::new(std::iter::once("/a".to_owned()));
-        metrics.answered(Some("/a"), &Method::GET, StatusCode::OK, Duration::ZERO);
-        metrics.answered(Some("/b"), &Method::PUT, StatusCode::IM_A_TEAPOT, Duration::ZERO);
+        metrics.route(Some("/a")).answered(&Method::GET, StatusCode::OK, Duration::ZERO);
+        metrics.route(Some("/b")).answered(&Method::PUT, StatusCode::IM_A_TEAPOT, Duration::ZERO);
+        assert_eq!((metrics.route(Some("/a")).template(), metrics.route(Some("/b")).template()), (Some("/a"), None));
     }
 }

@@ -9,7 +9,7 @@ use stampede_domain::{Buckets, Metric};
 use crate::limits::LimiterName;
 use crate::problem::Code;
 
-pub(crate) use http::{HttpMetrics, InFlight, UNMATCHED};
+pub(crate) use http::{HttpMetrics, InFlight, RouteMetrics};
 pub(crate) use orders::{FilterBuild, FilterMetrics, OrderMetrics, OrderOutcome};
 
 const HTTP_REQUESTS: Metric = Metric::counter(

@@ -1,6 +1,6 @@
 //! A request's place in a distributed trace: what its client said, and whether we record a span for it.
 
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use opentelemetry::global::BoxedSpan;
 use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
@@ -8,7 +8,7 @@ use stampede_domain::{TraceContext, TraceId, Traceparent};
 
 use crate::settings::TraceSettings;
 
-const TRACEPARENT: &str = "traceparent";
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The methods that the semantic conventions know by name; any other is `_OTHER`, so that no client makes up names of spans.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];

@@ -1,31 +1,36 @@
 //! Placing an order: the hot path.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
-use axum::http::header::LOCATION;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::{self, HeaderName, HeaderValue, StatusCode};
+use bytes::Bytes;
 use serde::Deserialize;
 use stampede_domain::{IdempotencyKey, Money, Order, TraceContext};
 use stampede_engine::{Decision, OrderRequest, PurgedRequest, Refusal};
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::view::{OrderView, answer};
+use super::view::{OrderView, write_json};
 use crate::auth::Caller;
 use crate::extract::{IDEMPOTENCY_KEY, RequestKey, read_json};
 use crate::metrics::OrderOutcome;
 use crate::openapi::problems;
 use crate::problem::{Code, FieldError, Problem};
+use crate::reply::Reply;
 use crate::state::ApiState;
-use crate::view::MoneyDocument;
+use crate::view::{JSON, MoneyDocument, NO_STORE};
+use crate::within::within;
 
 /// Says that an order was granted before, under the same key.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// What the address of an order begins with.
+const LOCATION_OF: &str = "/api/v1/orders/";
 
 /// An order to place.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -63,35 +68,46 @@ problems!(
         PlaceProblems,
     ),
 )]
-pub(crate) async fn place_order(State(state): State<ApiState>, request: Request) -> Response {
+pub(crate) async fn place_order(State(state): State<ApiState>, request: Request) -> Reply {
+    place(&state, request).await
+}
+
+/// Decides an order and answers it.
+pub(crate) async fn place<B>(state: &ApiState, request: http::Request<B>) -> Reply
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let (parts, body) = request.into_parts();
-    let key = Caller::identify(&parts, &state).and_then(|caller| {
+    let key = Caller::identify(&parts, state).and_then(|caller| {
         let required = state.settings().require_idempotency_key;
         Ok((caller, RequestKey::sent_or_made(&parts.headers, required)?))
     });
     let (caller, key) = match key {
         Ok(found) => found,
-        Err(problem) => return refused(&state, problem),
+        Err(problem) => return refused(state, problem),
     };
     let made = key.made_here.then(|| key.header()).flatten();
-    let decided = decide(&state, caller, key.key, &parts, body).await;
-    let mut response = decided.unwrap_or_else(|problem| refused(&state, problem));
+    let decided = decide(state, caller, key.key, &parts, body).await;
+    let mut reply = decided.unwrap_or_else(|problem| refused(state, problem));
     if let Some(made) = made {
-        response.headers_mut().insert(IDEMPOTENCY_KEY, made);
+        reply.headers.insert(IDEMPOTENCY_KEY, made);
     }
-    response
+    reply
 }
 
 /// Has the order decided within the time of a request.
-async fn decide(
+async fn decide<B>(
     state: &ApiState,
     caller: Caller,
     key: IdempotencyKey,
     parts: &Parts,
-    body: Body,
-) -> Result<Response, Problem> {
+    body: B,
+) -> Result<Reply, Problem>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let (started, limit) = (Instant::now(), state.settings().request_timeout);
-    let preparing = timeout(limit, prepare(state, caller, key, parts, body)).await;
+    let preparing = within(limit, pin!(prepare(state, caller, key, parts, body))).await;
     let request = preparing.map_err(|_| Problem::Unavailable("The request took too long"))??;
     if state.filters().refuses(&request) {
         return Err(Problem::SoldOut);
@@ -99,11 +115,11 @@ async fn decide(
     let drop = Arc::clone(&request.drop);
     let left = limit.saturating_sub(started.elapsed());
     // From here on the order may be granted even if nobody waits for it any more.
-    let deciding = timeout(left, state.engine().place_order(request, patience(left))).await;
+    let deciding = within(left, pin!(state.engine().place_order(request, patience(left)))).await;
     let decision = deciding.map_err(|_| Problem::OutcomeUnknown)??;
     match decision {
-        Decision::Granted(order) => confirmed(state, &order, OrderOutcome::Granted),
-        Decision::Replayed(order) => confirmed(state, &order, OrderOutcome::Replayed),
+        Decision::Granted(order) => Ok(confirmed(state, &order, OrderOutcome::Granted)),
+        Decision::Replayed(order) => Ok(confirmed(state, &order, OrderOutcome::Replayed)),
         Decision::Refused(refusal) => {
             if refusal == Refusal::SoldOut {
                 state.filters().refused_by_redis(&drop.id);
@@ -112,7 +128,7 @@ async fn decide(
         }
         Decision::Purged(asked) => {
             let left = limit.saturating_sub(started.elapsed());
-            let replaying = timeout(left, Box::pin(replay(state, &asked))).await;
+            let replaying = within(left, Box::pin(replay(state, &asked)).as_mut()).await;
             replaying
                 .map_err(|_| Problem::Unavailable("The drop's orders are archived, and the archive took too long"))?
         }
@@ -120,11 +136,11 @@ async fn decide(
 }
 
 /// A request on a drop that was purged: it sells no more, but what was granted stays granted.
-async fn replay(state: &ApiState, asked: &PurgedRequest) -> Result<Response, Problem> {
+async fn replay(state: &ApiState, asked: &PurgedRequest) -> Result<Reply, Problem> {
     let PurgedRequest { drop_id, user_id, key, phase, window, .. } = asked;
     match state.archive().order_of_key(drop_id, user_id, *key).await? {
         Some((archived, fingerprint)) if fingerprint == asked.fingerprint => {
-            confirmed(state, &archived.order, OrderOutcome::Replayed)
+            Ok(confirmed(state, &archived.order, OrderOutcome::Replayed))
         }
         Some(_) => Err(Problem::IdempotencyKeyReused),
         None => Err(Problem::SaleNotActive { phase: *phase, window: *window }),
@@ -137,13 +153,16 @@ fn patience(left: Duration) -> Duration {
 }
 
 /// Reads the body and the drop's terms.
-async fn prepare(
+async fn prepare<B>(
     state: &ApiState,
     caller: Caller,
     key: IdempotencyKey,
     parts: &Parts,
-    body: Body,
-) -> Result<OrderRequest, Problem> {
+    body: B,
+) -> Result<OrderRequest, Problem>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let asked: PlaceOrder = read_json(&parts.headers, body, state.settings()).await?;
     let units = units(asked.quantity, state.settings().quantity_max);
     let (drop_id, units) = match (asked.drop_id, units) {
@@ -175,25 +194,28 @@ const fn problem(refusal: Refusal) -> Problem {
     }
 }
 
-fn confirmed(state: &ApiState, order: &Order, outcome: OrderOutcome) -> Result<Response, Problem> {
+fn confirmed(state: &ApiState, order: &Order, outcome: OrderOutcome) -> Reply {
     if outcome == OrderOutcome::Granted {
         state.order_metrics().granted(order.quantity);
     } else {
         state.order_metrics().count(outcome);
     }
-    let mut response = answer(StatusCode::CREATED, order)?;
-    if let Ok(location) = HeaderValue::try_from(format!("/api/v1/orders/{}", order.id)) {
-        response.headers_mut().insert(LOCATION, location);
+    let location = format!("{LOCATION_OF}{}", order.id);
+    let mut reply = Reply::new(StatusCode::CREATED, write_json(order, &location[LOCATION_OF.len()..]).into());
+    reply.headers.insert(CONTENT_TYPE, JSON);
+    reply.headers.insert(CACHE_CONTROL, NO_STORE);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        reply.headers.insert(LOCATION, location);
     }
     if outcome == OrderOutcome::Replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        reply.headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
-    Ok(response)
+    reply
 }
 
-fn refused(state: &ApiState, problem: Problem) -> Response {
+fn refused(state: &ApiState, problem: Problem) -> Reply {
     state.order_metrics().count(outcome(problem.code()));
-    problem.into_response()
+    problem.into()
 }
 
 /// What a problem's code is counted as.

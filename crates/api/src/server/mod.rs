@@ -11,14 +11,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::Accept;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tower::make::Shared;
 
+use crate::app::App;
 use crate::limits::Peer;
 use crate::settings::ApiSettings;
 
@@ -41,7 +42,7 @@ pub(crate) struct Stopping;
 /// If the listener cannot be used.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    app: impl Into<App>,
     shutdown: CancellationToken,
     settings: &ApiSettings,
 ) -> io::Result<()> {
@@ -66,7 +67,7 @@ pub async fn serve(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        served = server.serve(router.into_make_service()) => served,
+        served = server.serve(Shared::new(app.into())) => served,
         () = stopping => Ok(()),
     }
 }

@@ -45,7 +45,9 @@ pub(crate) struct Snapshots {
     strangers: Mutex<HashSet<DropId>>,
     skus_wake: Notify,
     absent_drops: Absent<DropId>,
+    /// Products without a drop.
     absent_skus: Absent<Sku>,
+    absent_products: Absent<Sku>,
     loads: Vec<tokio::sync::Mutex<()>>,
     started: Instant,
     tasks: TaskTracker,
@@ -102,6 +104,7 @@ impl Snapshots {
             skus_wake: Notify::new(),
             absent_drops: Absent::default(),
             absent_skus: Absent::default(),
+            absent_products: Absent::default(),
             loads: (0..LOADS).map(|_| tokio::sync::Mutex::new(())).collect(),
             started: Instant::now(),
             tasks: tasks.clone(),
@@ -126,7 +129,7 @@ impl Snapshots {
     /// A drop was defined here: it and its sku are absent no more.
     pub fn defined(&self, definition: &DropDefinition) {
         self.absent_drops.forget(&definition.id);
-        self.absent_skus.forget(&definition.sku);
+        self.forget_absent(&definition.sku);
     }
 
     /// A drop was opened here: it may be the one to show for its sku.

@@ -12,6 +12,7 @@ use stampede_domain::{DropId, Money, Phase, Sku, Timestamp, Version};
 
 use super::load::is_open;
 use super::{DropWatch, Reading, Snapshots};
+use crate::minute::Minute;
 use crate::problem::Problem;
 use crate::products::NO_SUCH_PRODUCT;
 
@@ -96,38 +97,6 @@ impl SaleStatus {
     }
 }
 
-/// A minute as text. A status is written several times a second, so a time within it differs in its last digits only;
-/// writing those is a tenth of the work of writing a whole date.
-#[derive(Debug)]
-struct Minute {
-    number: i64,
-    /// `2026-11-27T09:00:`
-    text: String,
-}
-
-impl Minute {
-    const MS: i64 = 60_000;
-
-    fn of(time: Timestamp) -> Self {
-        let mut text = time.to_string();
-        text.truncate(text.len() - "00.000Z".len());
-        Self { number: time.as_ms() / Self::MS, text }
-    }
-
-    fn write(&self, time: Timestamp, out: &mut BytesMut) {
-        let ms = time.as_ms();
-        if ms / Self::MS != self.number {
-            out.extend_from_slice(time.to_string().as_bytes());
-            return;
-        }
-        let ms = (ms % Self::MS) as u32;
-        let digit = |number: u32| b'0' + (number % 10) as u8;
-        let [s, ms] = [ms / 1_000, ms % 1_000];
-        out.extend_from_slice(self.text.as_bytes());
-        out.extend_from_slice(&[digit(s / 10), digit(s), b'.', digit(ms / 100), digit(ms / 10), digit(ms), b'Z']);
-    }
-}
-
 impl SkuWatch {
     fn new(sku: Sku, candidates: Vec<Arc<DropWatch>>, second: u32) -> Self {
         Self {
@@ -182,14 +151,20 @@ impl Snapshots {
 
     /// Looks up a sku that is asked about for the first time.
     async fn watch_sku(&self, sku: &Sku) -> Result<Arc<SkuWatch>, Problem> {
+        if self.absent_products.has(sku) {
+            return Err(NO_SUCH_PRODUCT);
+        }
         if self.absent_skus.has(sku) {
             return Err(NO_DROP);
         }
         let candidates = self.candidates(sku).await?;
         if candidates.is_empty() {
-            let product = self.archive.product(sku).await?;
-            self.absent_skus.note(sku.clone());
-            return Err(if product.is_some() { NO_DROP } else { NO_SUCH_PRODUCT });
+            let (absent, problem) = match self.archive.product(sku).await? {
+                Some(_) => (&self.absent_skus, NO_DROP),
+                None => (&self.absent_products, NO_SUCH_PRODUCT),
+            };
+            absent.note(sku.clone());
+            return Err(problem);
         }
         let watch = Arc::new(SkuWatch::new(sku.clone(), candidates, self.second()));
         let mut skus = self.skus.write();
@@ -274,9 +249,15 @@ impl Snapshots {
         Ok(status)
     }
 
+    /// The sku may have a drop by now.
+    pub(super) fn forget_absent(&self, sku: &Sku) {
+        self.absent_skus.forget(sku);
+        self.absent_products.forget(sku);
+    }
+
     /// The drops of this sku may have changed their places.
     pub(super) fn sku_due(&self, sku: &Sku) {
-        self.absent_skus.forget(sku);
+        self.forget_absent(sku);
         if let Some(watch) = self.skus.read().get(sku) {
             watch.due.store(true, Ordering::Relaxed);
             self.skus_wake.notify_one();
@@ -357,17 +338,6 @@ mod tests {
         assert_eq!(chosen(&[&later, &ended, &next]), "next");
         assert_eq!(chosen(&[&older, &ended]), "ended");
         assert!(choose(&[], Instant::now()).is_none());
-    }
-
-    #[test]
-    fn a_time_is_written_as_everywhere_else() {
-        let time = |ms: i64| Timestamp::from_ms(1_764_234_000_000 + ms);
-        let minute = Minute::of(time(59_999));
-        for ms in [-1, 0, 7, 1_000, 12_345, 59_999, 60_000, 86_400_000] {
-            let mut text = BytesMut::new();
-            minute.write(time(ms), &mut text);
-            assert_eq!(text, time(ms).to_string().as_bytes(), "{ms}");
-        }
     }
 
     #[test]

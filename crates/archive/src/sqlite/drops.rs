@@ -61,7 +61,7 @@ pub(super) fn page(
     after: Option<DropCursor>,
     limit: usize,
 ) -> Result<Vec<DropRecord>, ArchiveError> {
-    let (ms, id) = after.map_or((i64::MAX, String::new()), |after| (after.created_at.as_ms(), after.id.into()));
+    let (ms, id) = after.map_or((i64::MAX, String::new()), |after| (after.created_at.as_ms(), after.id.to_string()));
     let limit = sql_limit(limit);
     match sku {
         None => list(

@@ -38,7 +38,7 @@ pub(super) fn page(
     after: Option<(Timestamp, Sku)>,
     limit: usize,
 ) -> Result<Vec<Product>, ArchiveError> {
-    let (ms, sku) = after.map_or((i64::MAX, String::new()), |(time, sku)| (time.as_ms(), sku.into()));
+    let (ms, sku) = after.map_or((i64::MAX, String::new()), |(time, sku)| (time.as_ms(), sku.to_string()));
     let mut select = db.prepare_cached(
         "SELECT sku, name, description, image_url, price_minor, currency, created_at_ms FROM products
          WHERE (created_at_ms, sku) < (?1, ?2) ORDER BY created_at_ms DESC, sku DESC LIMIT ?3",

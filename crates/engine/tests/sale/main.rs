@@ -22,6 +22,8 @@ on_both! {
         one_key_twice_in_a_group_is_granted_once,
         several_drops_share_a_group,
         a_group_is_decided_in_the_order_of_arrival,
+        orders_of_a_busy_shard_gather,
+        a_group_that_is_worth_its_call_waits_for_nothing,
         a_cancelled_order_of_a_group_can_be_told_from_the_others;
     refusals:
         a_drop_that_has_not_begun_says_when_it_will,

@@ -1,9 +1,10 @@
 //! Granting, replaying, and groups.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use stampede_domain::{CancelledBy, LogId, OrderStatus};
-use stampede_engine::{Cancellation, Decision, OrderRef, Refusal};
+use stampede_domain::{CancelledBy, FactBody, LogId, OrderStatus};
+use stampede_engine::{Cancellation, Decision, LogEntry, OrderRef, Refusal};
 
 use crate::support::{Harness, request};
 
@@ -115,4 +116,34 @@ pub async fn a_cancelled_order_of_a_group_can_be_told_from_the_others(h: Harness
         assert_eq!(now.id, orders[place].id);
         assert_eq!(now.status == OrderStatus::Cancelled, place == 515, "{key}");
     }
+}
+
+pub async fn orders_of_a_busy_shard_gather(h: Harness) {
+    let drop = h.open("busy", 10, 1).await;
+    let engine = h.another(|settings| settings.group_interval = Duration::from_secs(2)).await;
+    let wait = Duration::from_secs(30);
+    let first = engine.place_order(request(&drop, "first", "k", 1), wait).await;
+    assert!(matches!(first, Ok(Decision::Granted(_))), "{first:?}");
+    let users = ["a", "b", "c", "d", "e"];
+    let orders = users.map(|user| engine.place_order(request(&drop, user, "k", 1), wait));
+    let decisions = futures_util::future::join_all(orders).await;
+    assert!(decisions.iter().all(|decision| matches!(decision, Ok(Decision::Granted(_)))), "{decisions:?}");
+    let log = h.log().await;
+    let granted = |entry: &LogEntry| {
+        let facts = entry.facts().expect("decodable");
+        facts.iter().filter(|fact| matches!(fact.body, FactBody::Granted(_))).count()
+    };
+    let groups: Vec<usize> = log.iter().map(granted).filter(|count| *count > 0).collect();
+    assert_eq!(groups, [1, users.len()], "the first goes at once, the others go together");
+}
+
+pub async fn a_group_that_is_worth_its_call_waits_for_nothing(h: Harness) {
+    let drop = h.open("worth", 40, 1).await;
+    let engine = h.another(|settings| settings.group_interval = Duration::from_secs(1_000)).await;
+    let order = |user: String| engine.place_order(request(&drop, &user, "k", 1), Duration::from_secs(2_000));
+    let first = order("first".to_owned()).await;
+    assert!(matches!(first, Ok(Decision::Granted(_))), "{first:?}");
+    let all = futures_util::future::join_all((0..32).map(|n| order(format!("user-{n}"))));
+    let decisions = tokio::time::timeout(Duration::from_secs(60), all).await.expect("32 orders are worth a call");
+    assert!(decisions.iter().all(|decision| matches!(decision, Ok(Decision::Granted(_)))), "{decisions:?}");
 }

@@ -20,6 +20,7 @@ impl Config {
             command_timeout: ms(self.command_timeout_ms),
             call_deadline: ms(self.call_deadline_ms),
             group_max_orders: size(self.group_max_orders),
+            group_interval: ms(self.group_interval_ms),
             queue_max_orders: size(self.queue_max_orders),
             log_bound: LogBound { orders: self.log_max_orders, bytes: self.log_max_bytes },
             dead_letters_max: self.dead_letters_max,

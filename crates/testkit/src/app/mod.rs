@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stampede_api::{ApiSettings, ApiState, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, Tokens};
+use stampede_api::{ApiSettings, ApiState, App, Role, SignIn, TokenAlgorithm, TokenKey, TokenSettings, Tokens};
 use stampede_archive::{Archive, ArchiveUrl};
 use stampede_domain::{Deployment, ShardCount};
 use stampede_engine::{Engine, EngineSettings};
@@ -134,7 +134,7 @@ impl TestApp {
         let tokens = Tokens::new(&api.tokens).expect("the tokens' settings");
         let state = ApiState::new(engine.clone(), Arc::clone(&archive), api.clone()).expect("the API's settings");
         let shutdown = CancellationToken::new();
-        let mut tasks = vec![serve(listener, &state, &api, &shutdown)];
+        let mut tasks = vec![serve(listener, stampede_api::router(state.clone()), &api, &shutdown)];
         if options.workers {
             let workers = WorkerSettings { claim_idle: Duration::from_millis(500), ..WorkerSettings::default() };
             tasks.push(stampede_worker::spawn(engine.clone(), Arc::clone(&archive), workers, shutdown.clone()));
@@ -176,8 +176,20 @@ impl TestApp {
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let state = ApiState::new(engine.clone(), Arc::clone(&self.archive), self.api.clone());
         let state = state.expect("the API's settings");
-        self.tasks.push(serve(listener, &state, &self.api, &self.shutdown));
+        self.tasks.push(serve(listener, stampede_api::router(state.clone()), &self.api, &self.shutdown));
         self.others.push((engine, state));
+        origin
+    }
+
+    /// Lets the router of the first API listen alone, without the shortcuts past it. Returns its origin.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn router_alone(&mut self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = stampede_api::router(self.state.clone()).into_router();
+        self.tasks.push(serve(listener, router.into(), &self.api, &self.shutdown));
         origin
     }
 
@@ -269,10 +281,10 @@ impl HotState {
 }
 
 /// Serves until the shutdown.
-fn serve(listener: TcpListener, state: &ApiState, api: &ApiSettings, shutdown: &CancellationToken) -> JoinHandle<()> {
-    let (router, stop, api) = (stampede_api::router(state.clone()), shutdown.clone(), api.clone());
+fn serve(listener: TcpListener, app: App, api: &ApiSettings, shutdown: &CancellationToken) -> JoinHandle<()> {
+    let (stop, api) = (shutdown.clone(), api.clone());
     tokio::spawn(async move {
-        stampede_api::serve(listener, router, stop, &api).await.expect("the API serves");
+        stampede_api::serve(listener, app, stop, &api).await.expect("the API serves");
     })
 }
 
