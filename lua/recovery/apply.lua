@@ -62,6 +62,10 @@ local apply = {}
 function apply.released(drop_key)
   redis.call('HSET', drop_key, unpack(none_held(drop_key, {})))
 end
+-- Held units that were sold, or sent, were released by an entry that fell into a hole.
+local function release_for(drop_key, units)
+  if tonumber(redis.call('HGET', drop_key, 'available')) < units then apply.released(drop_key) end
+end
 function apply.create(drop_key, users_key, at)
   if redis.call('EXISTS', drop_key) == 0 then
     create_drop(timers_key, drops_key, drop_key, users_key, {unpack(ARGV, at, at + 11)}, 0)
@@ -70,8 +74,7 @@ end
 function apply.grant(drop_key, users_key, at)
   local user, units = ARGV[at], tonumber(ARGV[at + 2])
   redis.call('HSET', users_key, user, (redis.call('HGET', users_key, user) or '') .. ARGV[at + 1])
-  -- Held units that were sold were released by an entry that fell into a hole.
-  if tonumber(redis.call('HGET', drop_key, 'available')) < units then apply.released(drop_key) end
+  release_for(drop_key, units)
   redis.call('HINCRBY', drop_key, 'available', -units)
   redis.call('HINCRBY', drop_key, 'sold', units)
 end
@@ -108,6 +111,7 @@ function apply.activated(drop_key)
 end
 function apply.send(drop_key, _, at)
   local units = tonumber(ARGV[at + 2])
+  release_for(drop_key, units)
   redis.call('HSET', drop_key, 'out:' .. ARGV[at], table.concat(ARGV, '/', at + 1, at + 3))
   redis.call('HINCRBY', drop_key, 'sent', units)
   redis.call('HINCRBY', drop_key, 'total', -units)

@@ -21,7 +21,7 @@ from bench.context import Bench
 from bench.measures import MEASURES
 from bench.processes import RELEASE, ROOT, BenchError
 
-EXAMPLES = ("null_handler", "paced_load", "evalsha_per_order", "insert_many")
+EXAMPLES = ("null_handler", "paced_load", "evalsha_per_order", "insert_many", "striped_cpu")
 PROGRAMS = [RELEASE / "stampede", *(RELEASE / "examples" / name for name in EXAMPLES)]
 
 
@@ -43,10 +43,10 @@ def parse(arguments):
     unknown = [name for name in (options.only or "").split(",") if name and name not in MEASURES]
     if unknown:
         parser.error(f"--only: there is no measure {', '.join(unknown)}; there are {', '.join(MEASURES)}")
-    options.mongo_orders, options.many_connections = 15_000, 5_000
+    options.mongo_orders, options.many_connections, options.striped_orders = 15_000, 5_000, 200_000
     if options.smoke:
         options.seconds, options.rounds, options.buyers = 1, 1, 50_000
-        options.mongo_orders, options.many_connections = 2_000, 500
+        options.mongo_orders, options.many_connections, options.striped_orders = 2_000, 500, 6_000
     return options
 
 

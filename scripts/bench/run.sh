@@ -7,5 +7,5 @@ cd "$(dirname "$0")/../.."
 need compiler rust redis wrk python
 [ -n "${MONGODB_URL:-}" ] || have mongod || need java maven
 cargo build --release --locked --workspace --bin stampede --example null_handler --example paced_load \
-  --example evalsha_per_order --example insert_many
+  --example evalsha_per_order --example insert_many --example striped_cpu
 exec python3 -B scripts/bench/run.py "$@"

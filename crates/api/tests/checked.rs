@@ -9,7 +9,9 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use stampede_archive::FactRange;
 use stampede_domain::{CancelledBy, DropId, Epoch, IdempotencyKey, KeyDigest, OrderId, UserDigest, UserId};
-use stampede_testkit::history::{Answer, Ask, Operation, Recorder, SaleRules, Verdict, Violation, check, witness};
+use stampede_testkit::history::{
+    Answer, Ask, Event, Operation, Recorder, SaleRules, StripedSale, Verdict, Violation, check, check_striped, witness,
+};
 use stampede_testkit::{AppOptions, Caller, TestApp};
 
 const SHOPPERS: usize = 12;
@@ -25,14 +27,44 @@ const RULES: SaleRules = SaleRules {
 
 /// What is seen of a script in which `from` has become `to`.
 async fn broken(from: &str, to: &str) -> Verdict {
-    sell(vec![(from.to_owned(), to.to_owned())]).await
+    sell(1, vec![(from.to_owned(), to.to_owned())]).await
+}
+
+/// The same, of a drop of three stripes.
+async fn broken_striped(from: &str, to: &str) -> Verdict {
+    sell(3, vec![(from.to_owned(), to.to_owned())]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scripts_as_they_are_give_right_answers_only() {
-    let verdict = sell(Vec::new()).await;
-    assert!(verdict.is_right(), "{:#?}", verdict.violations);
-    assert!(verdict.confirmed >= RULES.units as usize && verdict.cancelled > 0, "{verdict:?}");
+    for stripes in [1, 3] {
+        let verdict = sell(stripes, Vec::new()).await;
+        assert!(verdict.is_right(), "{stripes} stripes: {:#?}", verdict.violations);
+        assert!(verdict.confirmed >= RULES.units as usize && verdict.cancelled > 0, "{verdict:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stripe_that_keeps_what_it_sends_is_seen() {
+    let verdict =
+        broken_striped("'available', tonumber(drop[4]) - units", "'available', tonumber(drop[4]) - 00000").await;
+    let sends_too_much =
+        |violation: &Violation| matches!(violation, Violation::NotAllowed { what, .. } if what.contains("were sent"));
+    assert!(verdict.oversold() > 0 || verdict.violations.iter().any(sends_too_much), "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stripe_that_gets_more_than_was_sent_is_seen() {
+    let verdict =
+        broken_striped("'available', tonumber(drop[2]) + units", "'available', tonumber(drop[2])+9*units").await;
+    assert!(verdict.oversold() > 0, "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stripe_that_loses_what_it_gets_is_seen() {
+    let verdict =
+        broken_striped("'available', tonumber(drop[2]) + units", "'available', tonumber(drop[2]) + 00000").await;
+    assert_untrue(&verdict, |operation| matches!(operation.answer, Answer::SoldOut | Answer::Insufficient { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,12 +128,13 @@ fn assert_untrue(verdict: &Verdict, of: impl Fn(&Operation) -> bool) {
 }
 
 /// A sale in which everybody asks for everything, in two waves with a pause between.
-async fn sell(rewrites: Vec<(String, String)>) -> Verdict {
-    let mut options = AppOptions { rewrites, ..AppOptions::default() };
+async fn sell(stripes: u16, rewrites: Vec<(String, String)>) -> Verdict {
+    let mut options = AppOptions { rewrites, shards: stripes + 1, ..AppOptions::default() };
     // What filters do to a sale has tests of its own.
     options.api.filter_max_age = Duration::ZERO;
     let app = TestApp::start_with(options).await;
-    let more = json!({"cancellable_for_s": 3_600, "cancellations_per_user": RULES.cancellations_per_user});
+    let cancellations = RULES.cancellations_per_user;
+    let more = json!({"cancellable_for_s": 3_600, "cancellations_per_user": cancellations, "stripes": stripes});
     let operator = app.operator();
     operator.create_drop("checked", RULES.units as u32, RULES.limit_per_user as u32, &more).await;
     let drop_id: DropId = "checked".parse().expect("valid");
@@ -117,16 +150,34 @@ async fn sell(rewrites: Vec<(String, String)>) -> Verdict {
     sale.ask(&operator, Ask::Resume, change("resume")).await;
     join_all((0..SHOPPERS).map(|n| second_wave(&sale, shopper(&app, &format!("shopper-{n}")), n))).await;
 
-    let shard = app.engine.shard_of(&drop_id);
-    while app.engine.log_status(shard).await.expect("Redis answers").entries > 0 {
+    let record = app.archive.drop_record(&drop_id).await.expect("the archive answers").expect("the drop is archived");
+    let (stripes, home) = (record.definition.stripes, app.engine.shard_of(&drop_id));
+    // Nobody asks any more, so units that are on their way are the last that move.
+    loop {
+        let reading = app.engine.read_drops(home, std::slice::from_ref(&drop_id)).await.expect("Redis answers");
+        let live = reading.drops[0].as_ref().expect("the drop is there");
+        if live.sent_units == live.received_units {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let range = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
-    let facts = app.archive.facts(shard, range, None, 100_000).await.expect("the archive answers");
-    let closings = app.archive.closings(shard).await.expect("the archive answers");
+    let mut events: Vec<Vec<Event>> = Vec::new();
+    for shard in stripes.shards(home) {
+        while app.engine.log_status(shard).await.expect("Redis answers").entries > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let range = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
+        let facts = app.archive.facts(shard, range, None, 100_000).await.expect("the archive answers");
+        let closings = app.archive.closings(shard).await.expect("the archive answers");
+        events.push(witness(&drop_id, &facts, &closings).expect("facts that the model knows"));
+    }
     app.stop().await;
-    let events = witness(&drop_id, &facts, &closings).expect("facts that the model knows");
-    check(&RULES, &events, &sale.recorder.take()[&drop_id])
+    let operations = &sale.recorder.take()[&drop_id];
+    if stripes.is_striped() {
+        check_striped(&RULES, &StripedSale { stripes, home, events }, operations)
+    } else {
+        check(&RULES, &events[0], operations)
+    }
 }
 
 fn shopper(app: &TestApp, id: &str) -> (Caller, UserId) {

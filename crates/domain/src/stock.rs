@@ -85,8 +85,10 @@ impl Stock {
                 self.give_back(i64::from(*units));
             }
             FactBody::Sent { units, .. } => {
-                self.sent_units += i64::from(*units);
-                self.add(-i64::from(*units));
+                let units = i64::from(*units);
+                self.sent_units += units;
+                self.release_for(units);
+                self.add(-units);
             }
             FactBody::Received { units, .. } => {
                 self.received_units += i64::from(*units);
@@ -96,10 +98,7 @@ impl Stock {
                 self.granted_orders += 1;
                 self.granted_units += u64::from(grant.units);
                 let units = i64::from(grant.units);
-                // Held units that were sold were released by an entry that fell into a hole.
-                if self.available_units < units {
-                    self.release();
-                }
+                self.release_for(units);
                 self.available_units -= units;
                 self.sold_units += units;
             }
@@ -125,6 +124,13 @@ impl Stock {
             self.held_units += units;
         } else {
             self.available_units += units;
+        }
+    }
+
+    /// Held units that were sold, or sent, were released by an entry that fell into a hole.
+    const fn release_for(&mut self, units: i64) {
+        if self.available_units < units {
+            self.release();
         }
     }
 
@@ -189,6 +195,13 @@ mod tests {
         let mut stock = Stock { available_units: 0, held_units: 2, ..stock };
         stock.apply(&FactBody::Granted(grant));
         assert_eq!((stock.available_units, stock.held_units), (1, 0), "its release fell into a hole");
+        let mut sender = Stock { available_units: 0, held_units: 2, ..stock };
+        sender.apply(&FactBody::Sent { to: shard(1), transfer: 1, units: 2 });
+        assert_eq!(
+            (sender.available_units, sender.held_units, sender.total_units),
+            (0, 0, 5),
+            "the same of what is sent"
+        );
         let mut over = Stock { available_units: 0, held_units: 2, ..stock };
         over.apply(&FactBody::CalledOff);
         over.apply(&FactBody::Cancelled(Withdrawal { order_id, user_id, units: 1, by: CancelledBy::Drop }));

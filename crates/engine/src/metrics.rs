@@ -64,6 +64,11 @@ const DURABILITY_OFFERED: Metric = Metric::gauge(
     &["primary", "durability"],
     "1 while a primary can keep this durability, by primary and kind.",
 );
+const TRANSFERRED_UNITS: Metric = Metric::counter(
+    "stampede_transferred_units_total",
+    &["end"],
+    "Units that left a stripe of a striped drop for another one (end: sent), or came to one (received).",
+);
 const LOG_BOUND_ORDERS: Metric = Metric::gauge(
     "stampede_log_bound_orders",
     &[],
@@ -84,11 +89,12 @@ pub const METRICS: &[Metric] = &[
     DURABILITY_WAIT,
     DURABILITY_GROUPS,
     DURABILITY_OFFERED,
+    TRANSFERRED_UNITS,
     LOG_BOUND_ORDERS,
     LOG_BOUND_BYTES,
 ];
 
-/// What counts groups, and the waits of their answers.
+/// What counts groups, the waits of their answers, and what moves between stripes.
 struct Handles {
     group_orders: Histogram,
     group_wait: Histogram,
@@ -97,6 +103,8 @@ struct Handles {
     primary_searches: Counter,
     durability_groups: Histogram,
     durability: [DurabilityHandles; Durability::ALL.len()],
+    sent_units: Counter,
+    received_units: Counter,
 }
 
 struct DurabilityHandles {
@@ -113,6 +121,8 @@ static HANDLES: LazyLock<Handles> = LazyLock::new(|| Handles {
     primary_searches: counter!(PRIMARY_SEARCHES.name),
     durability_groups: histogram!(DURABILITY_GROUPS.name),
     durability: Durability::ALL.map(DurabilityHandles::new),
+    sent_units: counter!(TRANSFERRED_UNITS.name, "end" => "sent"),
+    received_units: counter!(TRANSFERRED_UNITS.name, "end" => "received"),
 });
 
 impl DurabilityHandles {
@@ -184,6 +194,16 @@ pub(crate) fn durability_groups(groups: usize) {
 pub(crate) fn durability_offered(primary: &str, durability: Durability, offered: bool) {
     let value = f64::from(u8::from(offered));
     gauge!(DURABILITY_OFFERED.name, "primary" => primary.to_owned(), "durability" => durability.as_str()).set(value);
+}
+
+/// Units left a stripe, by a call of this process.
+pub(crate) fn units_sent(units: u32) {
+    HANDLES.sent_units.increment(u64::from(units));
+}
+
+/// Units came to a stripe, by a call of this process.
+pub(crate) fn units_received(units: u32) {
+    HANDLES.received_units.increment(u64::from(units));
 }
 
 /// How a call to Redis went.

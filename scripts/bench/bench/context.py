@@ -22,12 +22,13 @@ class Bench:
         self.running, self.running_as = None, None
         self.kept_tokens, self.kept_saturation = None, None
 
-    def sale(self, fsync="everysec", fresh=False, archive_url=None, **settings):
+    def sale(self, fsync="everysec", fresh=False, archive_url=None, shards=None, **settings):
         """A sale with this file and these settings: the one that runs, if it is like that and needs not be `fresh`."""
-        wanted = (fsync, archive_url, settings)
+        shards = shards or self.options.shards
+        wanted = (fsync, archive_url, shards, settings)
         if fresh or self.running_as != wanted:
             self.end_sale()
-            self.running = Sale(fsync, self.options.shards, archive_url, settings)
+            self.running = Sale(fsync, shards, archive_url, settings)
             self.running_as = None if fresh else wanted
         return self.running
 

@@ -90,21 +90,22 @@ class Sale(Processes):
         except urllib.error.HTTPError as error:
             raise BenchError(f"{method} {path}: {error.status} {error.read().decode(errors='replace')}") from error
 
-    def open_drop(self, units=1_000_000_000):
+    def open_drop(self, units=1_000_000_000, stripes=1):
         """A new drop, so that every shopper is new to it. Its sku has the same name."""
         self.drops += 1
         name = f"bench-{self.drops}"
         product = {"sku": name, "name": name, "price": {"amount_minor": 12_900, "currency": "EUR"}}
-        self.call("POST", "/drops", {"id": name, "product": product, "mode": "instant", "stock_units": units})
+        drop = {"id": name, "product": product, "mode": "instant", "stock_units": units, "stripes": stripes}
+        self.call("POST", "/drops", drop)
         return name
 
-    def key_of(self, drop, kind=""):
-        """The key of a drop in Redis."""
-        for shard in range(self.shards):
-            key = f"{{s{shard:02}}}:drop:{drop}{kind}"
-            if self.redis("EXISTS", key):
-                return key
-        raise BenchError(f"Redis has no key of drop {drop}")
+    def keys_of(self, drop, kind=""):
+        """The keys of a drop in Redis, one for each stripe."""
+        keys = [f"{{s{shard:02}}}:drop:{drop}{kind}" for shard in range(self.shards)]
+        found = [key for key in keys if self.redis("EXISTS", key)]
+        if not found:
+            raise BenchError(f"Redis has no key of drop {drop}")
+        return found
 
     def counted(self, *fields):
         """Fields of the shards' `meta`, added up: `appended_orders`, `acknowledged_orders`, `appended_bytes`."""

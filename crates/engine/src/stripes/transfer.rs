@@ -7,7 +7,7 @@ use crate::call::Call;
 use crate::engine::Engine;
 use crate::keys::Keys;
 use crate::sale::LiveDrop;
-use crate::{EngineError, scripts};
+use crate::{EngineError, metrics, scripts};
 
 /// What became of sending units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,10 @@ pub enum Receiving {
 }
 
 pub(crate) static ACTIVATE: Call<()> = Call::settled(&scripts::STRIPES_ACTIVATE, &[("changed", ()), ("unchanged", ())]);
-pub(crate) static SEND: Call<Sending> = Call::settled(
+/// Also says whether this call was the one that sent them.
+pub(crate) static SEND: Call<(Sending, bool)> = Call::settled(
     &scripts::STRIPES_SEND,
-    &[("sent", Sending::Sent), ("already", Sending::Sent), ("stale", Sending::Stale)],
+    &[("sent", (Sending::Sent, true)), ("already", (Sending::Sent, false)), ("stale", (Sending::Stale, false))],
 );
 pub(crate) static RECEIVE: Call<Receiving> = Call::settled(
     &scripts::STRIPES_RECEIVE,
@@ -102,7 +103,13 @@ impl Engine {
         let k = &handle.keys;
         let keys = [k.meta.clone(), k.log.clone(), k.unsettled.clone(), k.timers.clone(), Keys::drop(from, id)];
         let args = args(id, &FactBody::Sent { to, transfer: number, units }, to, transfer);
-        Ok(self.shared.settle(handle, &SEND, &keys, &args).await?.code)
+        let settled = self.shared.settle(handle, &SEND, &keys, &args).await?;
+        let (sending, is_first) = settled.code;
+        // What a lost call of ours did is told as done before.
+        if is_first || (settled.was_lost && sending == Sending::Sent) {
+            metrics::units_sent(units);
+        }
+        Ok(sending)
     }
 
     /// Adds units to the stripe to which they were sent. Only for a transfer that is archived where they came from.
@@ -115,7 +122,11 @@ impl Engine {
         let k = &handle.keys;
         let keys = [k.meta.clone(), k.log.clone(), k.unsettled.clone(), Keys::drop(to, id)];
         let args = args(id, &FactBody::Received { from, transfer: number, units }, from, transfer);
-        Ok(self.shared.settle(handle, &RECEIVE, &keys, &args).await?.code)
+        let settled = self.shared.settle(handle, &RECEIVE, &keys, &args).await?;
+        if settled.code == Receiving::Received || (settled.was_lost && settled.code == Receiving::Already) {
+            metrics::units_received(units);
+        }
+        Ok(settled.code)
     }
 }
 

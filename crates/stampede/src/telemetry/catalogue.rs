@@ -61,6 +61,11 @@ pub const DROP_UNBALANCED: Metric = Metric::gauge(
     &["drop_id"],
     "Units by which a drop's total differs from available, held and sold together. Must stay 0.",
 );
+pub const DROP_IN_TRANSIT: Metric = Metric::gauge(
+    "stampede_drop_in_transit_units",
+    &["drop_id"],
+    "Units of a striped drop that are on their way from one stripe to another.",
+);
 pub const DROPS_NOT_SHOWN: Metric = Metric::gauge(
     "stampede_drops_not_shown",
     &[],
@@ -117,6 +122,7 @@ const METRICS: &[Metric] = &[
     DROP_ENDS_AT,
     DROP_OVERSOLD,
     DROP_UNBALANCED,
+    DROP_IN_TRANSIT,
     DROPS_NOT_SHOWN,
     SCRAPE_ERRORS,
     PROCESS_CPU,

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use stampede_archive::{Archive, ArchiveUrl, FactCursor, FactRange, OrderFilter};
 use stampede_domain::{Closing, Deployment, Epoch, Fact, Order, OrderId, Shard, ShardCount};
 use stampede_engine::{Engine, EngineSettings};
-use stampede_testkit::history::{Answer, History, Operation, Verdict, check, witness};
+use stampede_testkit::history::{
+    Answer, Event, History, Operation, StripedSale, Verdict, check, check_striped, witness,
+};
 use tokio::time::{Instant, sleep};
 
 use super::report::Report;
@@ -93,17 +95,30 @@ async fn check_histories(
     let history = shop.recorder.take();
     let mut shards: HashMap<Shard, Archived> = HashMap::new();
     for drop in &shop.drops {
-        let shard = engine.shard_of(&drop.id);
-        if let std::collections::hash_map::Entry::Vacant(entry) = shards.entry(shard) {
-            entry.insert(read_shard(archive, shard).await?);
+        let record = archive.drop_record(&drop.id).await.map_err(|error| error.to_string())?;
+        let stripes = record.ok_or_else(|| format!("{} is not archived", drop.id))?.definition.stripes;
+        let home = engine.shard_of(&drop.id);
+        let mut facts: Vec<Fact> = Vec::new();
+        let mut events: Vec<Vec<Event>> = Vec::new();
+        for shard in stripes.shards(home) {
+            if let std::collections::hash_map::Entry::Vacant(entry) = shards.entry(shard) {
+                entry.insert(read_shard(archive, shard).await?);
+            }
+            let archived = &shards[&shard];
+            events.push(witness(&drop.id, &archived.facts, &archived.closings)?);
+            facts.extend(archived.facts.iter().filter(|fact| fact.drop_id == drop.id).cloned());
         }
-        let archived = &shards[&shard];
-        let events = witness(&drop.id, &archived.facts, &archived.closings)?;
         let operations = history.get(&drop.id).map_or(&[][..], Vec::as_slice);
-        let verdict = check(&drop.rules, &events, operations);
+        let arrived = |event: &&Event| matches!(event, Event::Received { .. });
+        report.counts().transfers += events.iter().flatten().filter(arrived).count();
+        let verdict = if stripes.is_striped() {
+            check_striped(&drop.rules, &StripedSale { stripes, home, events }, operations)
+        } else {
+            check(&drop.rules, &events.concat(), operations)
+        };
         if !verdict.is_right() {
             let file = format!("{}.history", drop.id);
-            write_evidence(&site.dir.join(&file), drop, &verdict, &archived.facts, operations);
+            write_evidence(&site.dir.join(&file), drop, &verdict, &facts, operations);
             let first = &verdict.violations[0];
             report.problem(format!(
                 "{}: {} violations, see {file}; the first: {first}",
@@ -195,7 +210,7 @@ fn write_evidence(file: &Path, drop: &DropPlan, verdict: &Verdict, facts: &[Fact
         let _ = writeln!(text, "{violation}");
     }
     let _ = writeln!(text, "\nWhat the archive has, orphans included:");
-    for fact in facts.iter().filter(|fact| fact.drop_id == drop.id) {
+    for fact in facts {
         let _ = writeln!(text, "{} epoch {} number {}: {:?}", fact.id(), fact.epoch, fact.number, fact.body);
     }
     let mut operations: Vec<&Operation> = operations.iter().collect();

@@ -119,6 +119,10 @@ async fn run(options: Options) -> bool {
             let _ = std::fs::remove_dir_all(&dir);
         }
     }
+    let moved_none = report.counts().is_clean() && report.counts().rounds > 0 && report.counts().transfers == 0;
+    if moved_none {
+        report.problem("no units moved between stripes, so nothing was seen of that".to_owned());
+    }
     let counts = report.counts().clone();
     counts.print(options.seed);
     if options.keep || !counts.is_clean() {
@@ -202,6 +206,7 @@ async fn run_round(
         Ok::<_, String>(())
     };
     timeout(CROWD_LIMIT, everybody).await.map_err(|_| format!("the crowd has no answers within {CROWD_LIMIT:?}"))??;
+    shop.sell_out(rng).await?;
     checks::check_round(site, &shop, report).await?;
     let mut counts = report.counts();
     counts.rounds += 1;

@@ -24,6 +24,8 @@ pub struct Counts {
     pub lost: usize,
     pub doubled: usize,
     pub oversold: usize,
+    /// Times that units arrived in another stripe of their drop.
+    pub transfers: usize,
     /// Processes that ended by themselves, by name and status.
     pub ended: BTreeMap<String, u64>,
     /// Everything that must not be, in words.
@@ -83,6 +85,7 @@ impl Counts {
             ("lost", self.lost),
             ("doubled", self.doubled),
             ("oversold", self.oversold),
+            ("transfers between stripes", self.transfers),
             ("problems", self.problems.len()),
         ];
         for (what, figure) in figures {

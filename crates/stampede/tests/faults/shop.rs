@@ -5,8 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rand::RngExt;
+use futures_util::future::join_all;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use stampede_domain::{CancelledBy, DropId, IdempotencyKey, KeyDigest, OrderId, UserDigest, UserId};
@@ -21,10 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// What the processes have as `filter_max_age_ms` unless they are told something else.
 const FILTER_AGE: Duration = Duration::from_millis(250);
 
+/// The most units at the opening and the stripes of each drop of a round. What is striped can be sold out by the shoppers
+/// there are, and its stripes often lack units that others have.
+const DROPS: [(u64, u16); 8] = [(10, 1), (60, 1), (300, 1), (1_500, 1), (6_000, 1), (6_000, 1), (40, 2), (300, 3)];
+
+/// How many order at the same time at the end of a round.
+const LAST_AT_ONCE: usize = 16;
+
 /// A drop of a round.
 #[derive(Clone, Debug)]
 pub struct DropPlan {
     pub id: DropId,
+    pub stripes: u16,
     pub rules: SaleRules,
 }
 
@@ -68,11 +77,11 @@ impl Shop {
             shoppers: site.shoppers.clone(),
             operator: site.operator.clone(),
         };
-        for (number, most) in (0..).zip([10, 60, 300, 1_500, 6_000, 6_000]) {
+        for (number, (most, stripes)) in (0..).zip(DROPS) {
             let id: DropId = format!("round-{round}-drop-{number}").parse().map_err(|_| "a drop's id")?;
             let rules = SaleRules {
                 units: rng.random_range(most / 3..=most),
-                limit_per_user: rng.random_range(1..=8),
+                limit_per_user: rng.random_range(u64::from(stripes.min(2))..=8),
                 cancellable: rng.random_bool(0.7),
                 cancellations_per_user: rng.random_range(0..=5),
                 // Calls are lost all the time.
@@ -80,15 +89,17 @@ impl Shop {
                 holds: true,
                 filter_age_ns: u64::try_from(FILTER_AGE.as_nanos()).unwrap_or(u64::MAX),
             };
-            shop.create(&id, &rules).await?;
-            shop.drops.push(DropPlan { id, rules });
+            let plan = DropPlan { id, stripes, rules };
+            shop.create(&plan).await?;
+            shop.drops.push(plan);
         }
         Ok(shop)
     }
 
-    async fn create(&self, id: &DropId, rules: &SaleRules) -> Result<(), String> {
+    async fn create(&self, DropPlan { id, stripes, rules }: &DropPlan) -> Result<(), String> {
         let body = json!({
             "id": id.as_str(), "mode": "instant", "stock_units": rules.units, "limit_per_user": rules.limit_per_user,
+            "stripes": stripes,
             "cancellable_for_s": if rules.cancellable { 3_600 } else { 0 },
             "cancellations_per_user": rules.cancellations_per_user,
             "product": {"sku": id.as_str(), "name": id.as_str(), "price": {"amount_minor": 12_900, "currency": "EUR"}},
@@ -115,6 +126,43 @@ impl Shop {
 
     pub fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Sells the rest of every striped drop, when nothing is broken any more: down to the last unit, wherever it is.
+    pub async fn sell_out(&self, rng: &mut StdRng) -> Result<(), String> {
+        for drop in self.drops.iter().filter(|drop| drop.stripes > 1) {
+            self.insist(drop, &self.change(drop, Ask::Resume, "resume"), false, rng).await;
+            let deadline = Instant::now() + PATIENCE;
+            let mut asked = 0;
+            loop {
+                let last = (asked..asked + LAST_AT_ONCE).map(|number| (number, StdRng::seed_from_u64(rng.random())));
+                let orders = last.map(|(number, mut rng)| async move {
+                    let wish = self.order(drop, number % self.shoppers.len(), &format!("last-{number}"), 1);
+                    self.insist(drop, &wish, false, &mut rng).await
+                });
+                asked += LAST_AT_ONCE;
+                let answers = join_all(orders).await;
+                let sold_out = answers.contains(&Some(Answer::SoldOut));
+                let left = if sold_out { self.units_left(drop).await? } else { 1 };
+                if left == 0 {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    self.problem(format!("{}: {left} units are left that nobody can buy: {answers:?}", drop.id));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Units of a drop that are not sold.
+    async fn units_left(&self, drop: &DropPlan) -> Result<u64, String> {
+        let url = format!("{}/api/v1/drops/{}/stock", self.origins[0], drop.id);
+        let request = self.client.get(url).bearer_auth(&self.operator);
+        let (_, _, stock) = receive(request).await.map_err(|error| error.to_string())?;
+        let units = |name: &str| stock[name].as_u64().ok_or_else(|| format!("no stock of {}: {stock}", drop.id));
+        Ok(units("total")? - units("sold")?)
     }
 
     /// Asks until there is a definite answer; some give up as soon as nobody knows.

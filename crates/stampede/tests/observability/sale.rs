@@ -21,6 +21,8 @@ const LONG: &str = "friday";
 const SAFE: &str = "safe";
 const SHORT: &str = "few";
 const LATER: &str = "later";
+/// A drop of several stripes.
+const WIDE: &str = "wide";
 /// What each shopper waits between two requests.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -106,9 +108,13 @@ impl Site {
         let operator = Api::new(&self.base()).with_token(&token);
         let now = Timestamp::now().as_ms();
         let clock = |seconds: i64| serde_json::to_value(Timestamp::from_ms(now + seconds * 1_000)).expect("a time");
-        for (id, units, starts_in, ends_in) in
-            [(LONG, 1_000_000, 0, 3_600), (SAFE, 1_000_000, 0, 3_600), (SHORT, 3, 0, 7_200), (LATER, 50, 2, 3_600)]
-        {
+        for (id, units, starts_in, ends_in) in [
+            (LONG, 1_000_000, 0, 3_600),
+            (SAFE, 1_000_000, 0, 3_600),
+            (SHORT, 3, 0, 7_200),
+            (LATER, 50, 2, 3_600),
+            (WIDE, 50, 0, 3_600),
+        ] {
             let mut drop = json!({
                 "id": id, "mode": "instant", "stock_units": units, "limit_per_user": 1_000, "cancellable_for_s": 3_600,
                 "cancellations_per_user": 100, "ends_at": clock(ends_in),
@@ -116,6 +122,9 @@ impl Site {
             });
             if id == SAFE {
                 drop["durability"] = "replica".into();
+            }
+            if id == WIDE {
+                drop["stripes"] = 2.into();
             }
             if starts_in > 0 {
                 drop["starts_at"] = clock(starts_in);

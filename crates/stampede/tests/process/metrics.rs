@@ -61,9 +61,9 @@ fn operator(dev: &Dev) -> Api {
     dev.api().with_token(&token)
 }
 
-async fn create_drop(operator: &Api, id: &str, stock_units: u32, starts_at: &str) {
+async fn create_drop(operator: &Api, id: &str, stock_units: u32, stripes: u16, starts_at: &str) {
     let body = json!({
-        "id": id, "mode": "instant", "stock_units": stock_units, "limit_per_user": 4, "cancellable_for_s": 600,
+        "id": id, "mode": "instant", "stock_units": stock_units, "stripes": stripes, "limit_per_user": 4, "cancellable_for_s": 600,
         "starts_at": starts_at, "ends_at": "2999-01-01T00:00:00Z",
         "product": {"sku": format!("SKU-{id}"), "name": id, "price": {"amount_minor": 100, "currency": "EUR"}},
     });
@@ -75,7 +75,7 @@ async fn create_drop(operator: &Api, id: &str, stock_units: u32, starts_at: &str
 async fn what_is_sold_is_counted() {
     let dir = tempfile::tempdir().expect("a folder");
     let dev = Dev::start(dir.path());
-    create_drop(&operator(&dev), "friday", 5, "2020-01-01T00:00:00Z").await;
+    create_drop(&operator(&dev), "friday", 5, 1, "2020-01-01T00:00:00Z").await;
     let [ann, bob, carl] = [dev.api(), dev.api(), dev.api()];
     let (ann, bob, carl) = (ann.sign_in("ann").await, bob.sign_in("bob").await, carl.sign_in("carl").await);
     let (status, _, order) = ann.order_units("friday", "ann-1", 2).await;
@@ -139,13 +139,38 @@ async fn what_is_sold_is_counted() {
 }
 
 #[tokio::test]
+async fn units_that_move_between_stripes_are_counted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dev = Dev::start(dir.path());
+    create_drop(&operator(&dev), "friday", 4, 2, "2020-01-01T00:00:00Z").await;
+    create_drop(&operator(&dev), "monday", 4, 1, "2020-01-01T00:00:00Z").await;
+    let shopper = dev.api().sign_in("ann").await;
+    for id in ["friday", "monday"] {
+        let (status, _, answer) = shopper.order_units(id, id, 4).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+    }
+    let moved = |page: &Page, end| page.sum("stampede_transferred_units_total", &[("end", end)]);
+    let on_their_way = |page: &Page| page.sum("stampede_drop_in_transit_units", &[("drop_id", "friday")]);
+    let arrived = |page: &Page| on_their_way(page) == Some(0.0);
+    let page = Page::once(&dev.address("Metrics "), "what is on its way", arrived).await;
+    assert_eq!([moved(&page, "sent"), moved(&page, "received")], [Some(2.0); 2], "each stripe had two");
+    assert_eq!(
+        page.label("stampede_drop_in_transit_units", "drop_id"),
+        BTreeSet::from(["friday"]),
+        "no other is striped"
+    );
+    assert_eq!(dev.process.stop().code(), Some(0));
+}
+
+#[tokio::test]
 async fn every_metric_is_shown_as_the_page_describes_it() {
     let dir = tempfile::tempdir().expect("a folder");
     // Limiters count when they are on; here so wide that nobody meets them. Spans are counted though nobody takes them.
     let limits = ["rate_limit_front_per_s=100000", "rate_limit_user_per_s=100000"];
     let set = ["reconcile_period_ms=200", limits[0], limits[1], "otlp_endpoint=http://127.0.0.1:1"];
     let dev = Dev::start_with(stampede(&["dev"]).args(set.map(|set| format!("--set={set}"))), dir.path());
-    create_drop(&operator(&dev), "friday", 5, "2020-01-01T00:00:00Z").await;
+    // Of a drop with stripes it is also told what is on its way.
+    create_drop(&operator(&dev), "friday", 5, 2, "2020-01-01T00:00:00Z").await;
     let shopper = dev.api().sign_in("ann").await;
     assert_eq!(shopper.order("friday", "once").await.0, StatusCode::CREATED);
     // What is no HTTP is counted too.
@@ -206,9 +231,9 @@ async fn only_as_many_drops_are_shown_as_the_setting_allows_and_none_that_is_pur
     let dev = Dev::start_with(&mut stampede(&["dev", "--set", "metrics_drops_max=2"]), dir.path());
     let (operator, metrics) = (operator(&dev), dev.address("Metrics "));
     for number in 0..12 {
-        create_drop(&operator, &format!("later-{number}"), 1, "2998-01-01T00:00:00Z").await;
+        create_drop(&operator, &format!("later-{number}"), 1, 1, "2998-01-01T00:00:00Z").await;
     }
-    create_drop(&operator, "friday", 5, "2020-01-01T00:00:00Z").await;
+    create_drop(&operator, "friday", 5, 1, "2020-01-01T00:00:00Z").await;
     let drops = |page: &Page| -> Vec<String> {
         page.label("stampede_drop_stock_units", "drop_id").into_iter().map(str::to_owned).collect()
     };

@@ -289,11 +289,12 @@ fn serve(listener: TcpListener, app: App, api: &ApiSettings, shutdown: &Cancella
 }
 
 async fn start_hot_state(cluster: bool) -> HotState {
-    if cluster {
-        return HotState::Cluster(RedisCluster::start(3).await);
-    }
     let options = RedisOptions { append_fsync: Some("everysec"), ..RedisOptions::default() };
-    HotState::Single(Redis::start_with(options).await)
+    if cluster {
+        HotState::Cluster(RedisCluster::start_with(3, options).await)
+    } else {
+        HotState::Single(Redis::start_with(options).await)
+    }
 }
 
 fn archive_url(mongodb: bool, dir: &TempDir) -> String {

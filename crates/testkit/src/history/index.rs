@@ -1,48 +1,60 @@
-//! In which slots a drop was as an answer says. Slot `n` lies between its first `n` changes and the rest.
+//! In which slots a drop, or a stripe of one, was as an answer says. Slot `n` lies between its first `n` changes and the rest.
 
 use std::collections::HashMap;
 
 use stampede_domain::DropState;
 
-/// The slots of one drop, by what is true in them; every list ascends.
+/// What is true in one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) state: DropState,
+    pub(super) available: i64,
+    /// The slot in which the state became what it is.
+    pub(super) turned: usize,
+    /// What went to each stripe of the drop, and what came from it, by its place.
+    pub(super) sent: Vec<Moved>,
+    pub(super) received: Vec<Moved>,
+}
+
+/// What one stripe has sent to another, or received from it, so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Moved {
+    /// The number of the last transfer.
+    pub(super) number: u64,
+    /// Units of all.
+    pub(super) units: i64,
+}
+
+/// The slots of one drop or stripe, and which of them have what; every list ascends.
 #[derive(Debug, Default)]
 pub(super) struct Index {
+    slots: Vec<Slot>,
     by_state: HashMap<DropState, Vec<usize>>,
-    /// Only those in which the drop sells.
-    by_available: HashMap<u64, Vec<usize>>,
-    /// Those in which the drop was stopped or ended and no unit was left, each with the slot in which it first was so.
-    stopped_empty: Vec<(usize, usize)>,
-    /// The slot in which the drop became what it is.
-    turned: (Option<DropState>, usize),
+    by_available: HashMap<i64, Vec<usize>>,
 }
 
 impl Index {
     /// To be called for each slot in turn.
-    pub(super) fn push(&mut self, slot: usize, state: DropState, available: i64) {
-        self.by_state.entry(state).or_default().push(slot);
-        if self.turned.0 != Some(state) {
-            self.turned = (Some(state), slot);
-        }
-        if state != DropState::Open && available == 0 {
-            self.stopped_empty.push((slot, self.turned.1));
-        }
-        if let (DropState::Open, Ok(available)) = (state, u64::try_from(available)) {
-            self.by_available.entry(available).or_default().push(slot);
-        }
+    pub(super) fn push(&mut self, slot: Slot) {
+        let number = self.slots.len();
+        self.by_state.entry(slot.state).or_default().push(number);
+        self.by_available.entry(slot.available).or_default().push(number);
+        self.slots.push(slot);
+    }
+
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 
     pub(super) fn in_state(&self, state: DropState) -> &[usize] {
         self.by_state.get(&state).map_or(&[], Vec::as_slice)
     }
 
-    /// The slots at or behind `from` in which the drop had been stopped with no unit left, since the slot `since` at most.
-    pub(super) fn stopped_empty(&self, from: usize, since: usize) -> Vec<usize> {
-        let first = self.stopped_empty.partition_point(|(slot, _)| *slot < from.max(since));
-        self.stopped_empty[first..].iter().filter(|(_, turned)| *turned >= since).map(|(slot, _)| *slot).collect()
-    }
-
-    pub(super) fn selling_with(&self, available: u64) -> &[usize] {
-        self.by_available.get(&available).map_or(&[], Vec::as_slice)
+    /// The slots at or behind `from` with so many units to order, whether they are sold at the time or not.
+    pub(super) fn with(&self, available: u64, from: usize) -> &[usize] {
+        let slots = i64::try_from(available).ok().and_then(|available| self.by_available.get(&available));
+        let slots = slots.map_or(&[][..], Vec::as_slice);
+        &slots[slots.partition_point(|slot| *slot < from)..]
     }
 }
 

@@ -13,15 +13,19 @@ mod index;
 mod model;
 mod record;
 mod replay;
+mod stripes;
+mod timeline;
+mod times;
 mod verdict;
 mod witness;
 
 use stampede_domain::{CancelledBy, DropState, KeyDigest, OrderId, OrderStatus, UserId};
 
-pub use check::check;
+pub use check::{check, check_striped};
 pub use exhaustive::{MAX_OPERATIONS, is_linearizable};
 pub use model::Model;
 pub use record::{Call, History, Recorder};
+pub use stripes::StripedSale;
 pub use verdict::{Verdict, Violation};
 pub use witness::{Event, witness};
 

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use stampede_domain::{CancelledBy, DropState, KeyDigest, OrderId, UserId};
+use stampede_domain::{CancelledBy, DropState, KeyDigest, OrderId, Shard, UserId};
 
-use super::index::Index;
+use super::index::{Index, Moved, Slot};
 use super::{Event, SaleRules, Violation};
 
-/// What a drop's changes come to.
+/// What the changes of a drop, or of one of its stripes, come to.
 pub(super) struct Replay<'a> {
     rules: &'a SaleRules,
     pub(super) orders: HashMap<OrderId, Life<'a>>,
@@ -17,8 +17,10 @@ pub(super) struct Replay<'a> {
     pub(super) index: Index,
     pub(super) violations: Vec<Violation>,
     users: HashMap<&'a UserId, Vec<Holding>>,
-    state: DropState,
-    available: i64,
+    /// The stripes of the drop; none if it has only one.
+    stripes: &'a [Shard],
+    /// What is true now.
+    now: Slot,
     held: i64,
 }
 
@@ -42,7 +44,16 @@ pub(super) struct Holding {
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn of(rules: &'a SaleRules, events: &'a [Event]) -> Self {
+    /// Goes through the changes of what opened with so many units, as one of these stripes if there are any.
+    pub(super) fn of(rules: &'a SaleRules, stripes: &'a [Shard], units: u64, events: &'a [Event]) -> Self {
+        let nothing = vec![Moved::default(); stripes.len()];
+        let now = Slot {
+            state: if stripes.is_empty() { DropState::Open } else { DropState::Opening },
+            available: i64::try_from(units).unwrap_or(i64::MAX),
+            turned: 0,
+            sent: nothing.clone(),
+            received: nothing,
+        };
         let mut replay = Self {
             rules,
             orders: HashMap::new(),
@@ -51,14 +62,14 @@ impl<'a> Replay<'a> {
             index: Index::default(),
             violations: Vec::new(),
             users: HashMap::new(),
-            state: DropState::Open,
-            available: i64::try_from(rules.units).unwrap_or(i64::MAX),
+            stripes,
+            now,
             held: 0,
         };
-        replay.index.push(0, replay.state, replay.available);
+        replay.index.push(replay.now.clone());
         for (slot, event) in (1..).zip(events) {
             replay.step(slot, event);
-            replay.index.push(slot, replay.state, replay.available);
+            replay.index.push(replay.now.clone());
         }
         replay
     }
@@ -74,24 +85,38 @@ impl<'a> Replay<'a> {
             Event::Granted { order, user, key, units } => self.grant(slot, *order, user, *key, *units),
             Event::Cancelled { order, by } => self.cancel(slot, *order, *by),
             Event::Restocked { key, units } => {
-                if self.state == DropState::Ended || self.restocks.insert(*key, (slot, *units)).is_some() {
+                let again = self.restocks.insert(*key, (slot, *units)).is_some();
+                if self.now.state == DropState::Ended || again {
                     self.wrong(slot, "a restock after the end, or the second one under its key");
                 }
                 self.give_back(*units);
             }
             Event::Released => self.release(),
+            Event::Activated => {
+                if self.now.state == DropState::Opening {
+                    self.turn(slot, DropState::Open);
+                }
+            }
+            Event::Sent { to, number, units } => self.send(slot, *to, *number, *units),
+            Event::Received { from, number, units } => {
+                let units = i64::try_from(*units).unwrap_or(i64::MAX);
+                self.now.available += units;
+                if let Some(moved) = self.place(*from).and_then(|place| self.now.received.get_mut(place)) {
+                    *moved = Moved { number: *number, units: moved.units + units };
+                }
+            }
             Event::Turned { to } => {
+                let state = self.now.state;
                 let allowed = match to {
-                    DropState::Open => self.state == DropState::Paused,
-                    DropState::Paused => self.state == DropState::Open,
-                    DropState::Ended | DropState::Cancelled => self.state != DropState::Ended,
-                    // The histories are those of drops that are not striped.
+                    DropState::Open => state == DropState::Paused,
+                    DropState::Paused => state == DropState::Open,
+                    DropState::Ended | DropState::Cancelled => state != DropState::Ended,
                     DropState::Opening => false,
                 };
                 if !allowed {
-                    self.wrong(slot, &format!("a drop that is {} became {}", self.state.as_str(), to.as_str()));
+                    self.wrong(slot, &format!("a drop that is {} became {}", state.as_str(), to.as_str()));
                 }
-                self.state = *to;
+                self.turn(slot, *to);
                 if *to == DropState::Ended {
                     self.release();
                 }
@@ -99,22 +124,39 @@ impl<'a> Replay<'a> {
         }
     }
 
+    const fn turn(&mut self, slot: usize, to: DropState) {
+        (self.now.state, self.now.turned) = (to, slot);
+    }
+
+    fn send(&mut self, slot: usize, to: Shard, number: u64, units: u64) {
+        let units = i64::try_from(units).unwrap_or(i64::MAX);
+        if !matches!(self.now.state, DropState::Open | DropState::Paused) {
+            self.wrong(slot, &format!("units left a stripe that was {}", self.now.state.as_str()));
+        }
+        self.take(units);
+        if self.now.available < 0 {
+            self.wrong(slot, &format!("{} units more were sent to {to} than there were", -self.now.available));
+        }
+        if let Some(moved) = self.place(to).and_then(|place| self.now.sent.get_mut(place)) {
+            *moved = Moved { number, units: moved.units + units };
+        }
+    }
+
+    fn place(&self, shard: Shard) -> Option<usize> {
+        self.stripes.iter().position(|stripe| *stripe == shard)
+    }
+
     fn grant(&mut self, slot: usize, order: OrderId, user: &'a UserId, key: KeyDigest, units: u64) {
-        if self.state != DropState::Open {
-            self.wrong(slot, &format!("order {order} was granted while the drop was {}", self.state.as_str()));
+        if self.now.state != DropState::Open {
+            self.wrong(slot, &format!("order {order} was granted while the drop was {}", self.now.state.as_str()));
         }
         if let Some(first) = self.keys.get(&(user, key)) {
             self.violations.push(Violation::Doubled { first: *first, second: order });
         }
         self.keys.entry((user, key)).or_insert(order);
-        let taken = i64::try_from(units).unwrap_or(i64::MAX);
-        // The entry that released what is sold here may be one that does not count.
-        if self.available < taken {
-            self.release();
-        }
-        self.available -= taken;
-        if self.available < 0 {
-            self.violations.push(Violation::Oversold { order, by: self.available.unsigned_abs() });
+        self.take(i64::try_from(units).unwrap_or(i64::MAX));
+        if self.now.available < 0 {
+            self.violations.push(Violation::Oversold { order, by: self.now.available.unsigned_abs() });
         }
         let before = self.last_holding(user);
         let owned = before.owned + units;
@@ -146,16 +188,24 @@ impl<'a> Replay<'a> {
         self.hold(user, Holding { from: slot, owned, cancelled });
     }
 
+    fn take(&mut self, units: i64) {
+        // The entry that released what is taken here may be one that does not count.
+        if self.now.available < units {
+            self.release();
+        }
+        self.now.available -= units;
+    }
+
     /// Units that come back where none is left are held, unless nobody can be granted any.
     fn give_back(&mut self, units: u64) {
-        let grants = matches!(self.state, DropState::Open | DropState::Paused);
-        let holds = self.rules.holds && self.available <= 0 && grants;
-        let parts = if holds { &mut self.held } else { &mut self.available };
+        let grants = matches!(self.now.state, DropState::Open | DropState::Paused);
+        let holds = self.rules.holds && self.now.available <= 0 && grants;
+        let parts = if holds { &mut self.held } else { &mut self.now.available };
         *parts += i64::try_from(units).unwrap_or(i64::MAX);
     }
 
     fn release(&mut self) {
-        self.available += std::mem::take(&mut self.held);
+        self.now.available += std::mem::take(&mut self.held);
     }
 
     fn last_holding(&self, user: &UserId) -> Holding {

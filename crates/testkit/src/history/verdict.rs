@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use stampede_domain::{OrderId, UserId};
+use stampede_domain::{OrderId, Shard, UserId};
 
 use super::{Event, Operation};
 
@@ -55,6 +55,15 @@ pub enum Violation {
         /// Which change, from 1 on.
         change: usize,
         /// What happened.
+        what: String,
+    },
+    /// Units arrived in a stripe of a drop that did not leave another one, or not so; or transfers are missing.
+    Moved {
+        /// The stripe that they left, or should have left.
+        from: Shard,
+        /// The stripe to which they went.
+        to: Shard,
+        /// What is wrong.
         what: String,
     },
     /// A change that nobody asked for, or whose request was refused.
@@ -116,6 +125,7 @@ impl fmt::Display for Violation {
                 write!(f, "order {order} was granted beyond the limit: {user} holds {owned}")
             }
             Self::NotAllowed { change, what } => write!(f, "change {change}: {what}"),
+            Self::Moved { from, to, what } => write!(f, "units from {from} to {to}: {what}"),
             Self::Unasked { change, event } => write!(f, "change {change} was not asked for, or refused: {event:?}"),
             Self::ToldTwice { order } => write!(f, "two answers say that they are the first about order {order}"),
             Self::Untrue { operation, after_changes, at_most_changes } => write!(

@@ -1,6 +1,8 @@
 //! The order in which a drop changed, as the archive's facts tell it.
 
-use stampede_domain::{CancelledBy, Closing, DropId, DropState, Fact, FactBody, KeyDigest, OrderId, UserId, counts};
+use stampede_domain::{
+    CancelledBy, Closing, DropId, DropState, Fact, FactBody, KeyDigest, OrderId, Shard, UserId, counts,
+};
 
 /// One change of a drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,9 +39,29 @@ pub enum Event {
         /// What it became.
         to: DropState,
     },
+    /// A stripe may sell: all of its drop is there. Nobody asks for it, nor for what follows.
+    Activated,
+    /// Units left a stripe, for another one.
+    Sent {
+        /// Where they go.
+        to: Shard,
+        /// Which transfer between the two, in this direction: counted from 1.
+        number: u64,
+        /// How many.
+        units: u64,
+    },
+    /// Units came to a stripe, from another one.
+    Received {
+        /// Where they were.
+        from: Shard,
+        /// Which transfer.
+        number: u64,
+        /// How many.
+        units: u64,
+    },
 }
 
-/// The changes of one drop in the order of the log: those of `facts` that count.
+/// The changes of one drop, or of its stripe, in the order of a shard's log: those of the shard's `facts` that count.
 ///
 /// # Errors
 /// In words, if there is a fact that the sequential model does not know.
@@ -63,6 +85,11 @@ fn event(fact: &Fact) -> Result<Option<Event>, String> {
         FactBody::Paused => Event::Turned { to: DropState::Paused },
         FactBody::Resumed => Event::Turned { to: DropState::Open },
         FactBody::Closed { .. } => Event::Turned { to: DropState::Ended },
+        FactBody::Activated => Event::Activated,
+        FactBody::Sent { to, transfer, units } => Event::Sent { to: *to, number: *transfer, units: u64::from(*units) },
+        FactBody::Received { from, transfer, units } => {
+            Event::Received { from: *from, number: *transfer, units: u64::from(*units) }
+        }
         other => {
             return Err(format!(
                 "the sequential model does not know the fact `{}` of {drop}",

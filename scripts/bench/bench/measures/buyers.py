@@ -12,6 +12,9 @@ from ..rows import Row, at_most
 
 TITLE = "cost per order at 10 thousand and at many earlier buyers"
 FEW = 10_000
+STRIPES = 4
+# A part of the run's time; what it shows is large if it is there at all.
+STRIPED_ROUNDS = 2
 # Users in one command.
 HEAP = 1_000
 # The last bytes of a record: one unit, confirmed, first of its group.
@@ -20,18 +23,29 @@ NEVER_MS = 86_400_000
 
 
 def run(bench):
-    sale = bench.sale(fresh=True, reconcile_period_ms=NEVER_MS)
-    few, many = [], []
-    for _ in range(bench.options.rounds):
-        few.append(with_buyers(bench, sale, FEW))
-        many.append(with_buyers(bench, sale, bench.options.buyers))
-    bench.end_sale()
-    # Disturbed runs cost more, so the least of each is the truest.
-    yield row("buyers/total", "cost per order, all processes", bench, few, many, lambda run: sum(run["cpu_us"].values()), 1.2)
+    few, many = take_turns(bench, bench.sale(fresh=True, reconcile_period_ms=NEVER_MS), bench.options.rounds)
+    yield row("buyers/total", "cost per order, all processes", bench, few, many, total, 1.2)
     yield row("buyers/redis", "cost per order, Redis alone", bench, few, many, lambda run: run["cpu_us"]["redis"], 1.6)
+    sale = bench.sale(fresh=True, shards=max(STRIPES, bench.options.shards), reconcile_period_ms=NEVER_MS)
+    few, many = take_turns(bench, sale, STRIPED_ROUNDS, STRIPES)
+    yield row("buyers/striped", f"cost per order over {STRIPES} stripes, all processes", bench, few, many, total, 1.2)
+
+
+def total(run):
+    return sum(run["cpu_us"].values())
+
+
+def take_turns(bench, sale, rounds, stripes=1):
+    few, many = [], []
+    for _ in range(rounds):
+        few.append(with_buyers(bench, sale, FEW, stripes))
+        many.append(with_buyers(bench, sale, bench.options.buyers, stripes))
+    bench.end_sale()
+    return few, many
 
 
 def row(key, measure, bench, few, many, cost, bound):
+    # Disturbed runs cost more, so the least of each is the truest.
     few, many = (min(runs, key=cost) for runs in (few, many))
     return Row(key, measure, f"{bench.options.buyers:,} earlier buyers, {USUAL_CONNECTIONS} connections", cost(many) / cost(few),
                f"of that at {FEW:,}", at_most(bound), rates=[many["rate"], few["rate"]],
@@ -39,11 +53,11 @@ def row(key, measure, bench, few, many, cost, bound):
                against_cpu_us=sum(few["cpu_us"].values()), tool_us=[many["tool_us"], few["tool_us"]])
 
 
-def with_buyers(bench, sale, buyers):
-    drop = sale.open_drop()
-    users = sale.key_of(drop, ":users")
-    sale.redis.all(records(users, buyers))
-    sale.redis.all(lookups(users, buyers))
+def with_buyers(bench, sale, buyers, stripes):
+    drop = sale.open_drop(stripes=stripes)
+    for users in sale.keys_of(drop, ":users"):
+        sale.redis.all(records(users, buyers // stripes))
+        sale.redis.all(lookups(users, buyers // stripes))
     return bench.granted(sale, USUAL_CONNECTIONS, drop)
 
 

@@ -22,7 +22,7 @@ def run(bench):
         raise BenchError("no orders were granted")
     log = (log_memory(sale) - log_before) / orders
     rate = drain(sale)
-    users = sale.redis("MEMORY", "USAGE", sale.key_of(drop, ":users"), "SAMPLES", 0)
+    users = sale.redis("MEMORY", "USAGE", sale.keys_of(drop, ":users")[0], "SAMPLES", 0)
     at = f"{orders:,} buyers, {USUAL_CONNECTIONS} connections"
     yield Row("memory/buyer", "Redis memory per buyer", f"{at}, log drained", (memory(sale) - before) / orders, "bytes",
               at_most(110), remark=f"of that {users / orders:.0f} for the users' records")

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use super::figures::Figures;
 use super::{SHARDS_AT_ONCE, is_expected};
 use crate::telemetry::catalogue::{
-    DROP_ENDS_AT, DROP_INFO, DROP_OVERSOLD, DROP_STARTS_AT, DROP_STOCK, DROP_UNBALANCED, DROPS_NOT_SHOWN,
+    DROP_ENDS_AT, DROP_IN_TRANSIT, DROP_INFO, DROP_OVERSOLD, DROP_STARTS_AT, DROP_STOCK, DROP_UNBALANCED,
+    DROPS_NOT_SHOWN,
 };
 
 /// The most drops that are read for one page; those beyond are only counted.
@@ -192,6 +193,10 @@ impl DropsSeen {
         each(&DROP_OVERSOLD, &|drop| Some(taken(drop).saturating_sub(drop.total_units) as f64));
         each(&DROP_UNBALANCED, &|drop| {
             Some(taken(drop).saturating_add(drop.available_units).abs_diff(drop.total_units) as f64)
+        });
+        each(&DROP_IN_TRANSIT, &|drop| {
+            let units = drop.sent_units.saturating_sub(drop.received_units);
+            drop.stripes.is_striped().then_some(units as f64)
         });
     }
 }
