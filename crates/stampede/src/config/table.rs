@@ -264,7 +264,7 @@ settings! {
         call_deadline_ms: u64 = 3_000 in 10..=HOUR_MS;
         /// The most orders that one script call decides.
         group_max_orders: u64 = 1_024 in 1..=1_024;
-        /// How far apart a shard's script calls start at least while each decides few orders; the first after a pause goes at once.
+        /// How far apart a shard's script calls are at least while each decides few orders; the first goes at once.
         group_interval_ms: u64 = 1 in 0..=100;
         /// The most orders that wait for one shard in this process; more are answered `unavailable` at once.
         queue_max_orders: u64 = 65_536 in 1..=16_777_216;
