@@ -53,12 +53,22 @@ static AMEND: Call<Changing> =
 pub(crate) static CHANGES: [&Call<Changing>; 8] =
     [&START, &RELEASE, &PAUSE, &RESUME, &CLOSE, &CALL_OFF, &RESTOCK, &AMEND];
 
+/// What an error means behind a change of the home: what elsewhere says that nothing happened does not say it here.
+fn halfway(error: EngineError) -> EngineError {
+    match error {
+        EngineError::ShardRecovering | EngineError::ShardMoving | EngineError::Unavailable(_) => {
+            EngineError::OutcomeUnknown
+        }
+        error => error,
+    }
+}
+
 impl Engine {
     /// Makes a change. Repeated, it says [`DropChangeOutcome::Unchanged`]. An operator's waits for the drop's durability; what
     /// the clock does is done again if it is lost, and waits for nothing.
     ///
-    /// Of a striped drop the home decides, and the other stripes follow it; if this process dies in between, a worker lets
-    /// them follow. Units are added to the home.
+    /// Of a striped drop the home decides, and the other stripes follow it; if this process dies in between, or cannot reach
+    /// one of them, a worker lets them follow. Units are added to the home.
     ///
     /// # Errors
     /// [`EngineError::ShardRecovering`] behind the fence, and for a drop that Redis does not have;
@@ -68,14 +78,21 @@ impl Engine {
         let [home, _, ..] = stripes[..] else { return self.change_stripe(self.shard_of(id), id, change).await };
         let mut outcome = self.change_stripe(home, id, change).await?;
         if let DropChangeOutcome::Changed(live) | DropChangeOutcome::Unchanged(live) = &mut outcome {
-            let followed = self.align_stripes(id).await?;
-            let reading = self.read_drops(home, std::slice::from_ref(id)).await?;
-            *live = reading.drops.into_iter().next().flatten().ok_or(EngineError::ShardRecovering)?;
+            let (now, followed) = self.followed(home, id).await.map_err(halfway)?;
+            *live = now;
             if followed && let DropChangeOutcome::Unchanged(live) = outcome {
                 return Ok(DropChangeOutcome::Changed(live));
             }
         }
         Ok(outcome)
+    }
+
+    /// Lets the stripes follow the home. Returns the drop as it is then, and whether one of them was changed.
+    async fn followed(&self, home: Shard, id: &DropId) -> Result<(LiveDrop, bool), EngineError> {
+        let followed = self.align_stripes(id).await?;
+        let reading = self.read_drops(home, std::slice::from_ref(id)).await?;
+        let live = reading.drops.into_iter().next().flatten().ok_or(EngineError::ShardRecovering)?;
+        Ok((live, followed))
     }
 
     /// Makes a change to what one shard has of a drop: as [`Self::change_drop`], for a striped drop to one of its stripes.

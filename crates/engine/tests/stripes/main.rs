@@ -19,6 +19,7 @@ on_both! {
         a_drop_sells_nothing_before_all_of_it_is_there;
     spread:
         all_stripes_follow_the_home,
+        a_change_that_not_all_stripes_follow_is_not_called_undone,
         a_change_that_was_left_halfway_is_finished,
         units_of_a_stripe_that_is_over_are_not_waited_for,
         stripes_spread_evenly_over_the_masters;

@@ -100,13 +100,18 @@ impl Striped {
         (0..).map(|n: u32| format!("u{number}-{n}")).find(|name| self.stripe_of(name) == shard).expect("endless")
     }
 
-    /// Ends the archive's work and returns all facts of the drop, stripe by stripe.
-    pub async fn end(&self) -> Vec<Fact> {
+    /// Ends the archive's work.
+    pub async fn stop_archive(&self) {
         self.archiver.abort();
         // It goes on to where it next waits, and acknowledges what it has taken down by then.
         while !self.archiver.is_finished() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// Ends the archive's work and returns all facts of the drop, stripe by stripe.
+    pub async fn end(&self) -> Vec<Fact> {
+        self.stop_archive().await;
         let mut facts = self.archived.lock().clone();
         for shard in &self.shards {
             let left = self.h.engine.read_untrusted_log(*shard, None, 100_000).await.expect("readable");

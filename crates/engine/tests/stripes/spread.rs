@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use stampede_domain::{ClosedBy, DropState, KeyDigest, Phase, Timestamp};
-use stampede_engine::{Decision, DropChange, DropChangeOutcome, Refusal, TimerKind};
+use stampede_engine::{Decision, DropChange, DropChangeOutcome, EngineError, Refusal, TimerKind};
 
 use crate::sale::Striped;
 use crate::support::{Harness, until};
@@ -72,6 +72,25 @@ pub async fn a_change_that_was_left_halfway_is_finished(h: Harness) {
         !due().await
     })
     .await;
+    sale.assert_sound().await;
+}
+
+pub async fn a_change_that_not_all_stripes_follow_is_not_called_undone(h: Harness) {
+    let sale = Striped::on_sale(h, |_| ()).await;
+    let (engine, id, behind) = (&sale.h.engine, &sale.drop.id, sale.shards[2]);
+    let node = &sale.h.server().nodes()[sale.h.server().node_of(behind)];
+    let meta = format!("{{s{:02}}}:meta", behind.number());
+    let token = node.cli(&["HGET", &meta, "token"]);
+    // Nothing is acknowledged behind the fence.
+    sale.stop_archive().await;
+    node.cli(&["HSET", &meta, "token", "foreign"]);
+    for _ in 0..2 {
+        assert_eq!(engine.change_drop(id, &DropChange::Pause).await, Err(EngineError::OutcomeUnknown));
+    }
+    assert_eq!(sale.stripe(sale.h.shard).await.state, DropState::Paused, "the home decides");
+    node.cli(&["HSET", &meta, "token", &token]);
+    assert!(matches!(change(&sale, DropChange::Pause).await, DropChangeOutcome::Changed(_)), "a repetition settles it");
+    assert_eq!(states(&sale).await, [DropState::Paused; 4]);
     sale.assert_sound().await;
 }
 
