@@ -31,7 +31,10 @@ if not is_whole(log_key, unsettled_key) then return {'shard-recovering'} end
 -- Which users are asked about, by drop. What is cut out of the requests once is kept.
 local drops, count = (#KEYS - 3) / 2, #requests / 32
 local asked, sizes, users = {}, {}, {}
-for d = 1, drops do asked[d], sizes[d] = {'-'}, 1 end
+for d = 1, drops do
+  asked[d] = {'-'}
+  sizes[d] = 1
+end
 for index = 1, count do
   local at = index * 32
   local d = drops == 1 and 1 or byte(requests, at - 1) + 1
