@@ -1,9 +1,9 @@
 //! Everything that the main listener answers: the router, and shortcuts past it.
 //!
-//! A sale is two requests, sent by everybody at once: how it goes, and an order. Finding the route, which costs the router
-//! several boxes, copies and maps, took more than answering them does. So these two, in the form in which clients send them,
-//! are recognised by a comparison and answered by the same handlers, within the same layer. The router knows them too: it
-//! answers them in any other form (`HEAD`, an encoded path), and has their descriptions.
+//! A sale is two requests, sent by everybody at once: how it goes, and an order. Finding a route costs the router several
+//! boxes, copies and maps. So these two, in the form in which clients send them, are recognised by a comparison and answered
+//! by the same handlers, within the same layer. The router knows them too: it answers a status in any other form (`HEAD`, an
+//! encoded path), and has the descriptions of both.
 
 use std::convert::Infallible;
 use std::pin::Pin;
