@@ -37,7 +37,7 @@ pub use records::{
 pub use sqlite::SqliteArchive;
 
 /// The version of the schema that this software writes. `stampede migrate` moves an archive to it.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// What every archive can do.
 ///

@@ -99,7 +99,8 @@ async fn sell(archive: &dyn Archive, shard: Shard, number: &mut u64, drop: &Drop
 }
 
 fn grant(drop: &DropDefinition, n: u64) -> Grant {
-    let user_id: UserId = format!("user-{n:09}").parse().expect("a user id");
+    // Users come in no order: an index of them is written all over.
+    let user_id: UserId = format!("user-{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).parse().expect("a user id");
     let key = KeyDigest::of(UserDigest::of(&user_id), &"key".parse().expect("a key"));
     let (sku, unit_price) = (drop.sku.clone(), drop.price);
     Grant { sku, user_id, units: 1, unit_price, key, fingerprint: Fingerprint::of(1, None) }

@@ -28,7 +28,7 @@ impl SqliteFault {
     /// # Panics
     /// If it cannot be changed.
     pub fn refuse_orders_of(&self, prefix: &str) {
-        self.refuse("facts", &format!("NEW.user_id LIKE '{prefix}%'"));
+        self.refuse("grants", &format!("NEW.orders LIKE '%,\"{prefix}%'"));
     }
 
     /// Has the file refuse facts of this kind.
@@ -36,7 +36,10 @@ impl SqliteFault {
     /// # Panics
     /// If it cannot be changed.
     pub fn refuse_kind(&self, kind: &str) {
-        self.refuse("facts", &format!("NEW.kind = '{kind}'"));
+        match kind {
+            "granted" => self.refuse("grants", "true"),
+            _ => self.refuse("events", &format!("NEW.kind = '{kind}'")),
+        }
     }
 
     /// Has the file refuse even notes.
@@ -60,8 +63,9 @@ impl SqliteFault {
     /// # Panics
     /// If it cannot be changed.
     pub fn accept_all(&self) {
-        let drop = "DROP TRIGGER IF EXISTS refuse_facts; DROP TRIGGER IF EXISTS refuse_dead_letters";
-        self.db.execute_batch(drop).expect("no trigger");
+        for table in ["grants", "events", "dead_letters"] {
+            self.db.execute_batch(&format!("DROP TRIGGER IF EXISTS refuse_{table}")).expect("no trigger");
+        }
     }
 
     /// Keeps all others from writing.

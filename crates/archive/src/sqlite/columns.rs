@@ -6,7 +6,12 @@ use std::str::FromStr;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, Type};
 use serde::de::DeserializeOwned;
-use stampede_domain::{Money, Timestamp};
+use stampede_domain::{Money, Shard, Timestamp};
+
+/// The stored value is not what this version writes.
+#[derive(Debug, thiserror::Error)]
+#[error("not {0}")]
+pub(super) struct NotA(pub(super) &'static str);
 
 /// Takes values off a row from left to right; each statement selects its columns in the order in which they are read.
 pub(super) struct Columns<'a> {
@@ -24,9 +29,9 @@ impl<'a> Columns<'a> {
         self.row.get(self.next - 1)
     }
 
-    /// Passes over columns that are not needed.
-    pub(super) const fn skip(&mut self, count: usize) {
-        self.next += count;
+    pub(super) fn shard(&mut self) -> rusqlite::Result<Shard> {
+        let number = self.value()?;
+        Shard::new(number).ok_or_else(|| self.malformed(Type::Integer, NotA("a shard")))
     }
 
     /// A text in the form of an id.
@@ -62,7 +67,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A limit as SQLite takes it.
+/// A limit or a length as SQLite takes it.
 pub(super) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

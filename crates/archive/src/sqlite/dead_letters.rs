@@ -6,7 +6,7 @@ use stampede_domain::{DeadLetter, FactId, Shard};
 
 use super::columns::{Columns, sql_limit, sql_number};
 use super::errors::rejection;
-use super::fact_rows::id_bytes;
+use super::events::id_bytes;
 use crate::{ArchiveError, FactCursor, FactRange, Refusal, RefusalReason, accept};
 
 pub(super) fn insert(db: &Connection, letters: &[DeadLetter]) -> Result<Vec<Refusal>, ArchiveError> {

@@ -1,145 +1,175 @@
-//! Inserting facts: orders of one entry by statements of several rows, anything else one by one.
+//! Inserting facts: the orders of an entry by the row, anything else one by one.
 
-use rusqlite::{CachedStatement, Connection};
-use stampede_domain::{Fact, FactBody};
+use std::collections::HashMap;
 
+use rusqlite::{Connection, params};
+use stampede_domain::{Fact, FactBody, LogId};
+
+use super::columns::sql_number;
 use super::errors::rejection;
-use super::facts::is_stored;
-use super::{fact_rows, user_orders};
+use super::grants::Granted;
+use super::{events, grants, user_index};
 use crate::{ArchiveError, Refusal, RefusalReason, accept};
 
-/// How many orders one statement inserts, the most first. With more than this the gain is lost in the noise (measured).
-const ROWS: [usize; 3] = [16, 4, 1];
+/// A fact, and its place in what was given.
+type Given<'a> = (usize, &'a Fact);
 
 /// Inserts all facts that can be, in the caller's transaction.
 ///
-/// `OR IGNORE` passes over a fact whose id, or whose place in the log, is taken. Only when a statement inserted fewer rows
-/// than it was given are its facts looked at one by one, which is the case of a batch that comes again. A statement that is
-/// rejected because of one of its facts is given again in parts of one.
+/// A fact that is there already is passed over. One whose id, or whose place in the log, belongs to another is refused.
 pub(super) fn insert(db: &Connection, facts: &[Fact]) -> Result<Vec<Refusal>, ArchiveError> {
-    let mut refusals = Vec::new();
+    let mut inserting = Inserting { db, refusals: Vec::new(), indexed: Vec::with_capacity(facts.len()) };
     let mut acceptable = Vec::with_capacity(facts.len());
     for (index, fact) in facts.iter().enumerate() {
         match accept::rejection(fact) {
             None => acceptable.push((index, fact)),
-            Some(why) => refusals.push(refusal(index, fact, RefusalReason::Rejected(why.to_owned()))),
+            Some(why) => inserting.refuse((index, fact), RefusalReason::Rejected(why.to_owned())),
         }
     }
-    let mut inserts = Vec::new();
-    for alike in acceptable.chunk_by(|(_, one), (_, other)| fact_rows::are_alike(one, other)) {
-        match alike {
-            [(index, event)] if !matches!(event.body, FactBody::Granted(_)) => {
-                refusals.extend(insert_event(db, *index, event)?);
-            }
-            orders => {
-                if inserts.is_empty() {
-                    inserts = ROWS.map(|rows| OrderInsert::prepare(db, rows)).into_iter().collect::<Result<_, _>>()?;
-                }
-                insert_alike(db, &mut inserts, orders, &mut refusals)?;
-            }
-        }
+    for entry in acceptable.chunk_by(|(_, one), (_, other)| are_of_one_entry(one, other)) {
+        inserting.insert_entry(entry)?;
     }
-    user_orders::move_if_many(db)?;
+    let Inserting { mut refusals, indexed, .. } = inserting;
+    user_index::add(db, indexed)?;
     refusals.sort_unstable_by_key(|refusal| refusal.index);
     Ok(refusals)
 }
 
-/// A fact that is no order; what became of it if it is refused.
-fn insert_event(db: &Connection, index: usize, fact: &Fact) -> Result<Option<Refusal>, ArchiveError> {
-    let mut insert = db.prepare_cached(fact_rows::INSERT_EVENT)?;
-    fact_rows::bind_event(&mut insert, fact)?;
-    let reason = match insert.raw_execute() {
-        Ok(1) => return Ok(None),
-        Ok(_) => RefusalReason::Conflict,
-        Err(error) => match rejection(&error) {
-            Some(why) => RefusalReason::Rejected(why),
-            None => return Err(error.into()),
-        },
-    };
-    // What is there already was not in the way.
-    Ok(if is_stored(db, fact)? { None } else { Some(refusal(index, fact, reason)) })
+fn are_of_one_entry(one: &Fact, other: &Fact) -> bool {
+    let entry = |fact: &Fact| (fact.shard, fact.epoch, fact.number, fact.position.log_id);
+    entry(one) == entry(other)
 }
 
-/// Inserts so many orders.
-struct OrderInsert<'a> {
-    rows: usize,
-    statement: CachedStatement<'a>,
+struct Inserting<'a> {
+    db: &'a Connection,
+    refusals: Vec<Refusal>,
+    /// Where the inserted orders are.
+    indexed: Vec<user_index::Entry>,
 }
 
-impl<'a> OrderInsert<'a> {
-    fn prepare(db: &'a Connection, rows: usize) -> rusqlite::Result<Self> {
-        Ok(Self { rows, statement: db.prepare_cached(&fact_rows::insert_orders(rows))? })
+impl Inserting<'_> {
+    fn refuse(&mut self, (index, fact): Given<'_>, reason: RefusalReason) {
+        self.refusals.push(Refusal { fact: fact.id(), index, reason });
     }
 
-    /// Binds what orders that are alike have in common, of which this is one.
-    fn begin(&mut self, (_, order): (usize, &Fact)) -> rusqlite::Result<()> {
-        fact_rows::bind_alike(&mut self.statement, order)
-    }
-
-    /// Inserts orders, as many as this has rows. Returns how many were not there.
-    fn execute(&mut self, orders: &[(usize, &Fact)]) -> rusqlite::Result<usize> {
-        for (row, (_, order)) in orders.iter().enumerate() {
-            fact_rows::bind_own(&mut self.statement, row, order)?;
+    fn insert_entry(&mut self, facts: &[Given<'_>]) -> Result<(), ArchiveError> {
+        let (orders, others): (Vec<Given<'_>>, Vec<Given<'_>>) =
+            facts.iter().partition(|(_, fact)| matches!(fact.body, FactBody::Granted(_)));
+        for event in others {
+            self.insert_event(event)?;
         }
-        self.statement.raw_execute()
+        let Some((_, first)) = orders.first() else { return Ok(()) };
+        let ascend = orders.is_sorted_by(|(_, one), (_, next)| one.position.index < next.position.index);
+        let free = if ascend && !self.is_met(first)? { orders } else { self.free(first, orders)? };
+        rows(&free).iter().try_for_each(|row| self.insert_row(row))
     }
-}
 
-/// Inserts orders that are alike, by the largest statements that they fill.
-fn insert_alike(
-    db: &Connection,
-    inserts: &mut [OrderInsert<'_>],
-    orders: &[(usize, &Fact)],
-    refusals: &mut Vec<Refusal>,
-) -> Result<(), ArchiveError> {
-    let mut rest = orders;
-    for insert in inserts {
-        if rest.len() >= insert.rows {
-            insert.begin(rest[0])?;
+    /// A fact that is no grant.
+    fn insert_event(&mut self, (index, fact): Given<'_>) -> Result<(), ArchiveError> {
+        let at_place = grants::of_entry(self.db, fact.shard, fact.epoch, fact.number)?;
+        if at_place.iter().any(|grant| grant.position.index == fact.position.index) {
+            self.refuse((index, fact), RefusalReason::Conflict);
+            return Ok(());
         }
-        while let Some((chunk, others)) = rest.split_at_checked(insert.rows) {
-            rest = others;
-            match insert.execute(chunk) {
-                Ok(inserted) if inserted == chunk.len() => {}
-                Ok(_) => look_again(db, chunk, refusals)?,
-                Err(error) => {
-                    let Some(why) = rejection(&error) else { return Err(error.into()) };
-                    insert_rejected(db, chunk, &why, refusals)?;
+        match events::insert(self.db, fact) {
+            Ok(true) => {}
+            // What is there already was not in the way.
+            Ok(false) if self.is_stored_event(fact)? => {}
+            Ok(false) => self.refuse((index, fact), RefusalReason::Conflict),
+            Err(error) => match rejection(&error) {
+                Some(_) if self.is_stored_event(fact)? => {}
+                Some(why) => self.refuse((index, fact), RefusalReason::Rejected(why)),
+                None => return Err(error.into()),
+            },
+        }
+        Ok(())
+    }
+
+    fn is_stored_event(&self, fact: &Fact) -> Result<bool, ArchiveError> {
+        Ok(events::by_id(self.db, fact.id())?.is_some_and(|stored| stored == *fact))
+    }
+
+    /// Whether anything of a grant's entry, or of another entry with the same log id in its epoch, is there.
+    fn is_met(&self, fact: &Fact) -> Result<bool, ArchiveError> {
+        let mut select = self.db.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM grants WHERE shard = ?1 AND epoch = ?2 AND number = ?3)
+             OR EXISTS (SELECT 1 FROM grants WHERE log_ms = ?4 AND shard = ?1 AND log_sequence = ?5 AND epoch = ?2)
+             OR EXISTS (SELECT 1 FROM events WHERE shard = ?1 AND epoch = ?2 AND number = ?3)",
+        )?;
+        let LogId { ms, sequence } = fact.position.log_id;
+        let (number, ms) = (sql_number(fact.number)?, sql_number(ms)?);
+        Ok(select.query_row(params![fact.shard.number(), fact.epoch.0, number, ms, sequence], |row| row.get(0))?)
+    }
+
+    /// Those of an entry's orders, of which this is one, that are not there yet and have no other fact in their way.
+    fn free<'a>(&mut self, first: &Fact, orders: Vec<Given<'a>>) -> Result<Vec<Given<'a>>, ArchiveError> {
+        let (shard, epoch, number) = (first.shard, first.epoch, first.number);
+        let stored = grants::of_entry(self.db, shard, epoch, number);
+        let of_log_id = grants::of_log_id(self.db, shard, first.position.log_id);
+        let (stored, of_log_id) = match (stored, of_log_id) {
+            (Ok(stored), Ok(of_log_id)) => (stored, of_log_id),
+            // What is there and cannot be read is another fact, and may be in the place of any.
+            (Err(ArchiveError::Malformed { .. }), _) | (_, Err(ArchiveError::Malformed { .. })) => {
+                orders.into_iter().for_each(|order| self.refuse(order, RefusalReason::Conflict));
+                return Ok(Vec::new());
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        let events = events::indexes_of_entry(self.db, shard, epoch, number)?;
+        let mut stored: HashMap<u16, &Fact> = stored.iter().map(|fact| (fact.position.index, fact)).collect();
+        let mut free = Vec::new();
+        for (place, fact) in orders {
+            let index = fact.position.index;
+            let same_id =
+                |other: &Fact| other.epoch == epoch && other.position.index == index && other.id() == fact.id();
+            if let Some(other) = stored.get(&index) {
+                if *other != fact {
+                    self.refuse((place, fact), RefusalReason::Conflict);
                 }
+            } else if events.contains(&index) || of_log_id.iter().any(same_id) {
+                self.refuse((place, fact), RefusalReason::Conflict);
+            } else {
+                stored.insert(index, fact);
+                free.push((place, fact));
+            }
+        }
+        Ok(free)
+    }
+
+    /// Inserts orders that share a row. If the row is rejected, each by itself, as only one may be to blame.
+    fn insert_row(&mut self, orders: &[(usize, Granted<'_>)]) -> Result<(), ArchiveError> {
+        let granted: Vec<Granted<'_>> = orders.iter().map(|(_, granted)| *granted).collect();
+        match grants::insert(self.db, &granted) {
+            Ok(()) => {
+                self.indexed.extend(
+                    granted.iter().map(|Granted { fact, grant }| {
+                        user_index::Entry::new(&grant.user_id, fact.shard, fact.position)
+                    }),
+                );
+                Ok(())
+            }
+            Err(error) => {
+                let Some(why) = rejection(&error) else { return Err(error.into()) };
+                if let [(index, granted)] = orders {
+                    self.refuse((*index, granted.fact), RefusalReason::Rejected(why));
+                    return Ok(());
+                }
+                orders.chunks_exact(1).try_for_each(|order| self.insert_row(order))
             }
         }
     }
-    Ok(())
 }
 
-/// Finds those of a statement's orders in whose place others are.
-fn look_again(db: &Connection, orders: &[(usize, &Fact)], refusals: &mut Vec<Refusal>) -> Result<(), ArchiveError> {
-    for (index, order) in orders {
-        if !is_stored(db, order)? {
-            refusals.push(refusal(*index, order, RefusalReason::Conflict));
+/// Orders of one entry, by the rows that they share.
+fn rows<'a>(orders: &[Given<'a>]) -> Vec<Vec<(usize, Granted<'a>)>> {
+    let mut rows: Vec<Vec<(usize, Granted<'a>)>> = Vec::new();
+    for (index, fact) in orders {
+        let Some(granted) = Granted::of(fact) else { continue };
+        let row = rows.iter_mut().find(|row| row.last().is_some_and(|(_, last)| last.may_share_row(&granted)));
+        match row {
+            Some(row) => row.push((*index, granted)),
+            None => rows.push(vec![(*index, granted)]),
         }
     }
-    Ok(())
-}
-
-/// Inserts, one by one, those of the orders of a rejected statement that are not to blame.
-fn insert_rejected(
-    db: &Connection,
-    orders: &[(usize, &Fact)],
-    why: &str,
-    refusals: &mut Vec<Refusal>,
-) -> Result<(), ArchiveError> {
-    if let [(index, fact)] = orders {
-        // What is there already was not in the way.
-        if !is_stored(db, fact)? {
-            refusals.push(refusal(*index, fact, RefusalReason::Rejected(why.to_owned())));
-        }
-        return Ok(());
-    }
-    let mut insert_one = [OrderInsert::prepare(db, 1)?];
-    orders.chunks_exact(1).try_for_each(|single| insert_alike(db, &mut insert_one, single, refusals))
-}
-
-fn refusal(index: usize, fact: &Fact, reason: RefusalReason) -> Refusal {
-    Refusal { fact: fact.id(), index, reason }
+    rows
 }

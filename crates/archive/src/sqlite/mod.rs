@@ -9,16 +9,18 @@ mod dead_letters;
 mod drops;
 mod epochs;
 mod errors;
-mod fact_rows;
+mod events;
 mod facts;
+mod grants;
 mod inserting;
+mod moving;
 mod orders;
 mod products;
 mod reconciliations;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod user_orders;
+mod user_index;
 mod windows;
 
 use std::ops::RangeInclusive;

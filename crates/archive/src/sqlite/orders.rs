@@ -1,24 +1,24 @@
 //! Orders, folded from the facts that count.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, params, params_from_iter};
-use stampede_domain::{DropId, Fact, Fingerprint, KeyDigest, OrderId, UserId};
+use rusqlite::{Connection, params_from_iter};
+use stampede_domain::{DropId, Fact, FactBody, Fingerprint, KeyDigest, OrderId, UserId};
 
 use super::columns::sql_limit;
-use super::epochs;
-use super::fact_rows::{self, COLUMNS};
-use super::user_orders::OF_USER;
+use super::events::COLUMNS;
+use super::{epochs, events, grants, user_index};
 use crate::fold::{self, Closings};
 use crate::{ArchiveError, ArchivedOrder, OrderFilter};
 
 pub(super) fn one(db: &Connection, id: OrderId) -> Result<Option<ArchivedOrder>, ArchiveError> {
     let mut closings = Closings::default();
-    let granted = fact(db, &format!("SELECT {COLUMNS} FROM facts WHERE id = ?1"), id);
-    let mut orders = granted.and_then(|fact| counting(db, fact, &mut closings));
+    let granted = grants::by_id(db, id).map(|fact| fact.into_iter().collect());
+    let mut orders = granted.and_then(|facts| counting(db, facts, &mut closings));
     if !matches!(&orders, Ok(found) if !found.is_empty()) {
         // What the archive could not keep, it may know to be given back.
-        let given_back = format!("SELECT {COLUMNS} FROM facts WHERE order_id = ?1 AND kind = 'compensated'");
-        let given_back = counting(db, fact(db, &given_back, id)?, &mut closings)?;
+        let mut given_back = events::of_order(db, id)?;
+        given_back.retain(|fact| matches!(fact.body, FactBody::Compensated(_)));
+        let given_back = counting(db, given_back, &mut closings)?;
         if !given_back.is_empty() {
             orders = Ok(given_back);
         }
@@ -28,12 +28,6 @@ pub(super) fn one(db: &Connection, id: OrderId) -> Result<Option<ArchivedOrder>,
     Ok(orders.pop())
 }
 
-fn fact(db: &Connection, sql: &str, id: OrderId) -> Result<Vec<Fact>, ArchiveError> {
-    let mut select = db.prepare_cached(sql)?;
-    let facts = select.query_map([&id.as_bytes()[..]], fact_rows::read)?;
-    Ok(facts.collect::<Result<_, _>>()?)
-}
-
 pub(super) fn page(
     db: &Connection,
     filter: &OrderFilter,
@@ -41,7 +35,7 @@ pub(super) fn page(
     limit: usize,
 ) -> Result<Vec<ArchivedOrder>, ArchiveError> {
     let mut closings = Closings::default();
-    let granted = counting_page(db, filter, before, limit, &mut closings, grants)?;
+    let granted = counting_page(db, filter, before, limit, &mut closings, granted)?;
     let given_back = counting_page(db, filter, before, limit, &mut closings, compensations)?;
     let mut orders = fold::merge(granted, given_back, limit);
     fold_status(db, &mut orders, &mut closings)?;
@@ -80,16 +74,10 @@ pub(super) fn of_key(
     user_id: &UserId,
     key: KeyDigest,
 ) -> Result<Option<(ArchivedOrder, Fingerprint)>, ArchiveError> {
-    // As in a list of a user's orders in a drop: the few orders of the user are looked up.
-    let mut select = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM facts WHERE user_id IS NOT NULL AND {OF_USER} AND +drop_id = ?2 AND key_digest = ?3"
-    ))?;
-    let found = select.query_map(params![user_id.as_str(), drop_id.as_str(), &key.0[..]], fact_rows::read)?;
-    let granted = found.collect::<Result<Vec<Fact>, _>>()?;
     let filter = OrderFilter { user_id: Some(user_id.clone()), drop_id: Some(drop_id.clone()) };
     let mut facts = compensations(db, &filter, None, usize::MAX)?;
+    facts.extend(granted(db, &filter, None, usize::MAX)?.into_iter().rev());
     facts.retain(|fact| fold::is_of_key(fact, key));
-    facts.extend(granted);
     let mut closings = Closings::default();
     learn(db, &facts, &mut closings)?;
     facts.retain(|fact| closings.count(fact));
@@ -99,33 +87,19 @@ pub(super) fn of_key(
     Ok(orders.pop().zip(fingerprint))
 }
 
-fn grants(
+fn granted(
     db: &Connection,
     filter: &OrderFilter,
     before: Option<OrderId>,
     limit: usize,
 ) -> Result<Vec<Fact>, ArchiveError> {
-    // Only grants have a user here; the partial index says so too.
-    let mut sql = format!("SELECT {COLUMNS} FROM facts WHERE user_id IS NOT NULL");
-    let mut arguments: Vec<Value> = Vec::new();
-    if let Some(user_id) = &filter.user_id {
-        sql = format!("{sql} AND {OF_USER}");
-        arguments.push(user_id.as_str().to_owned().into());
+    match &filter.user_id {
+        Some(user_id) => {
+            let places = user_index::places(db, user_id)?;
+            grants::of_user(db, user_id, filter.drop_id.as_ref(), &places, before, limit)
+        }
+        None => grants::page(db, filter.drop_id.as_ref(), before, limit),
     }
-    if let Some(drop_id) = &filter.drop_id {
-        // With a user given, its few orders are looked up: a plus sign takes this column out of the choice of an index.
-        sql.push_str(if filter.user_id.is_some() { " AND +drop_id = ?" } else { " AND drop_id = ?" });
-        arguments.push(drop_id.as_str().to_owned().into());
-    }
-    if let Some(before) = before {
-        sql.push_str(" AND id < ?");
-        arguments.push(before.as_bytes().to_vec().into());
-    }
-    sql.push_str(" ORDER BY id DESC LIMIT ?");
-    arguments.push(sql_limit(limit).into());
-    let mut select = db.prepare_cached(&sql)?;
-    let facts = select.query_map(params_from_iter(arguments), fact_rows::read)?;
-    Ok(facts.collect::<Result<_, _>>()?)
 }
 
 /// Compensations, by the ids of their orders.
@@ -135,7 +109,7 @@ fn compensations(
     before: Option<OrderId>,
     limit: usize,
 ) -> Result<Vec<Fact>, ArchiveError> {
-    let mut sql = format!("SELECT {COLUMNS} FROM facts WHERE kind = 'compensated'");
+    let mut sql = format!("SELECT {COLUMNS} FROM events WHERE kind = 'compensated'");
     let mut arguments: Vec<Value> = Vec::new();
     if let Some(user_id) = &filter.user_id {
         sql.push_str(" AND json_extract(body, '$.grant.user_id') = ?");
@@ -152,7 +126,7 @@ fn compensations(
     sql.push_str(" ORDER BY order_id DESC LIMIT ?");
     arguments.push(sql_limit(limit).into());
     let mut select = db.prepare_cached(&sql)?;
-    let facts = select.query_map(params_from_iter(arguments), fact_rows::read)?;
+    let facts = select.query_map(params_from_iter(arguments), events::read)?;
     Ok(facts.collect::<Result<_, _>>()?)
 }
 
@@ -168,12 +142,9 @@ fn counting(
 }
 
 fn fold_status(db: &Connection, orders: &mut [ArchivedOrder], closings: &mut Closings) -> Result<(), ArchiveError> {
-    let mut select = db.prepare_cached(&format!("SELECT {COLUMNS} FROM facts WHERE order_id = ?1"))?;
     let mut withdrawals = Vec::new();
     for archived in orders.iter() {
-        for fact in select.query_map([&archived.order.id.as_bytes()[..]], fact_rows::read)? {
-            withdrawals.push(fact?);
-        }
+        withdrawals.extend(events::of_order(db, archived.order.id)?);
     }
     learn(db, &withdrawals, closings)?;
     fold::withdraw(orders, &withdrawals, closings);

@@ -64,10 +64,10 @@ async fn a_file_that_may_not_be_written_refuses_nothing_for_good() {
 }
 
 #[tokio::test]
-async fn one_fact_that_is_rejected_holds_up_none_of_its_statement() {
+async fn one_fact_that_is_rejected_holds_up_none_of_its_batch() {
     let dir = tempfile::tempdir().expect("a folder");
     let archive = archive(&dir).await;
-    let reject = "CREATE TRIGGER reject BEFORE INSERT ON facts WHEN NEW.number = 7
+    let reject = "CREATE TRIGGER reject BEFORE INSERT ON events WHEN NEW.number = 7
         BEGIN SELECT RAISE(ABORT, 'seven is refused'); END";
     archive.connections.write(|db| Ok(db.execute_batch(reject)?)).await.expect("created");
     let given = facts(1, 40);
@@ -102,10 +102,10 @@ fn orders(from: u16, count: u16) -> Vec<Fact> {
 }
 
 #[tokio::test]
-async fn one_order_that_is_rejected_holds_up_none_of_its_statement() {
+async fn one_order_that_is_rejected_holds_up_none_of_its_row() {
     let dir = tempfile::tempdir().expect("a folder");
     let archive = archive(&dir).await;
-    let reject = "CREATE TRIGGER reject BEFORE INSERT ON facts WHEN NEW.idx = 7
+    let reject = "CREATE TRIGGER reject BEFORE INSERT ON grants WHEN NEW.orders LIKE '%[7,%'
         BEGIN SELECT RAISE(ABORT, 'seven is refused'); END";
     archive.connections.write(move |db| Ok(db.execute_batch(reject)?)).await.expect("created");
     let given = orders(0, 40);

@@ -1,13 +1,13 @@
 //! Facts: inserting them.
 
 use futures_util::future::try_join_all;
-use stampede_archive::{Archive, FactRange, OrderFilter, Refusal, RefusalReason};
+use stampede_archive::{Archive, FactCursor, FactRange, OrderFilter, Refusal, RefusalReason};
 use stampede_domain::{
     CancelledBy, ClosedBy, DropState, Durability, Epoch, Fact, FactBody, FactId, KeyDigest, LogId, OrderStatus,
     Position, Tombstone,
 };
 
-use crate::data::{Place, cancellation, compensation, drop_of, fact, grant, order_id, shard, window, withdrawal};
+use crate::data::{Place, cancellation, compensation, drop_of, fact, grant, id, order_id, shard, window, withdrawal};
 
 const ALL: FactRange = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
 
@@ -66,6 +66,71 @@ pub async fn a_second_fact_at_a_place_in_the_log_is_refused(archive: &dyn Archiv
     assert_eq!(refusals, [Refusal { fact: usurper.id(), index: 0, reason: RefusalReason::Conflict }]);
     assert_eq!(stored(archive, 1).await, [first]);
     insert(archive, &[grant(Place(1, 2, 1, 0), "bob"), grant(Place(2, 1, 1, 0), "bob")]).await;
+}
+
+pub async fn an_order_and_another_fact_have_no_place_in_common(archive: &dyn Archive) {
+    let event = |number, index| fact(Place(1, 1, number, index), FactBody::Paused);
+    let stored_facts = [grant(Place(1, 1, 1, 0), "ann"), event(2, 1)];
+    insert(archive, &stored_facts).await;
+    let conflict = |fact: &Fact, index| Refusal { fact: fact.id(), index, reason: RefusalReason::Conflict };
+    let late = [event(1, 0), grant(Place(1, 1, 2, 1), "bob")];
+    let refusals = archive.insert_facts(&late).await.expect("answered");
+    assert_eq!(refusals, [conflict(&late[0], 0), conflict(&late[1], 1)]);
+    let beside = [event(1, 1), grant(Place(1, 1, 2, 0), "bob")];
+    insert(archive, &beside).await;
+    let [ann, paused] = stored_facts;
+    let [also_paused, bob] = beside;
+    assert_eq!(stored(archive, 1).await, [ann, also_paused, bob, paused]);
+}
+
+pub async fn an_order_id_belongs_to_one_entry(archive: &dyn Archive) {
+    let first = grant(Place(1, 1, 1, 0), "ann");
+    insert(archive, std::slice::from_ref(&first)).await;
+    let renumbered = Fact { number: 9, ..first.clone() };
+    assert_eq!(renumbered.id(), first.id());
+    let refusals = archive.insert_facts(std::slice::from_ref(&renumbered)).await.expect("answered");
+    assert_eq!(refusals, [Refusal { fact: first.id(), index: 0, reason: RefusalReason::Conflict }]);
+    // After a failover the same log id may come again, with orders of its own.
+    let again = Fact { epoch: Epoch(2), number: 9, ..first.clone() };
+    insert(archive, std::slice::from_ref(&again)).await;
+    assert_eq!(archive.facts_by_ids(&[again.id(), first.id()]).await.expect("read").len(), 2);
+    let mut newest_first = [order_id(&first), order_id(&again)];
+    newest_first.sort_unstable_by(|one, other| other.cmp(one));
+    for filter in [OrderFilter::default(), OrderFilter::of_user(first.order().expect("a grant").user_id)] {
+        let both = archive.orders(&filter, None, 2).await.expect("read");
+        assert_eq!(both.iter().map(|archived| archived.order.id).collect::<Vec<_>>(), newest_first);
+        let first_page = archive.orders(&filter, None, 1).await.expect("read");
+        assert_eq!(first_page[0].order.id, newest_first[0]);
+        let second_page = archive.orders(&filter, Some(newest_first[0]), 1).await.expect("read");
+        assert_eq!(second_page[0].order.id, newest_first[1]);
+    }
+}
+
+pub async fn orders_of_several_drops_in_one_entry_are_read_in_its_order(archive: &dyn Archive) {
+    let of = |index: u16| {
+        let drop_id = id(["demo", "other", "third"][usize::from(index % 3)]);
+        Fact { drop_id, entry_facts: 30, ..grant(Place(1, 1, 1, index), &format!("user-{index}")) }
+    };
+    let mut facts: Vec<Fact> = (0..30).map(of).collect();
+    facts.push(fact(Place(1, 1, 2, 0), FactBody::Paused));
+    facts.push(grant(Place(1, 1, 3, 0), "ann"));
+    insert(archive, &facts).await;
+    for limit in [1, 4, 7, 30, 31, 100] {
+        let (mut read, mut after) = (Vec::new(), None);
+        loop {
+            let page = archive.facts(shard(1), ALL, after, limit).await.expect("read");
+            assert!(page.len() <= limit);
+            let Some(last) = page.last() else { break };
+            after = Some(FactCursor { epoch: last.epoch, number: last.number, index: last.position.index });
+            read.extend(page);
+        }
+        assert_eq!(read, facts, "{limit} at a time");
+    }
+    assert_eq!(archive.count_facts(shard(1), Epoch(1), 1..=2).await.expect("counted"), 31);
+    let filter = OrderFilter { user_id: None, drop_id: Some(id("third")) };
+    let orders = archive.orders(&filter, None, 100).await.expect("read");
+    let indexes: Vec<u16> = orders.iter().map(|archived| archived.order.id.position().index).collect();
+    assert_eq!(indexes, [29, 26, 23, 20, 17, 14, 11, 8, 5, 2]);
 }
 
 pub async fn a_fact_that_cannot_be_stored_does_not_hold_up_the_others(archive: &dyn Archive) {

@@ -1,9 +1,9 @@
 //! The schema, the deployment, and what stays.
 
-use stampede_archive::{Archive, ArchiveError, CreateProduct, SCHEMA_VERSION, SchemaStatus};
-use stampede_domain::{DeadLetter, Epoch};
+use stampede_archive::{Archive, ArchiveError, CreateProduct, FactRange, OrderFilter, SCHEMA_VERSION, SchemaStatus};
+use stampede_domain::{DeadLetter, Epoch, Fact, OrderStatus};
 
-use crate::data::{Place, drop_of, grant, id, order_id, product, shard, window};
+use crate::data::{Place, cancellation, drop_of, grant, id, order_id, product, shard, window};
 use crate::subject::{Subject, deployment};
 
 pub async fn a_migration_may_run_again(archive: &dyn Archive) {
@@ -42,16 +42,33 @@ pub async fn a_newer_schema_is_refused(subject: Subject) {
 
 pub async fn an_archive_of_the_first_version_is_moved_on(subject: Subject) {
     let archive = subject.connect().await;
-    let granted = grant(Place(1, 1, 5, 0), "ann");
-    archive.insert_facts(std::slice::from_ref(&granted)).await.expect("inserted");
+    // Entries of several orders, of two drops in turns, and one that was cancelled.
+    let of = |number: u64, index: u16| {
+        let drop_id = id(["demo", "other"][usize::from(index % 2)]);
+        Fact { drop_id, entry_facts: 9, ..grant(Place(1, 1, number, index), &format!("user-{}", index % 5)) }
+    };
+    let mut facts: Vec<Fact> = (1..=20).flat_map(|number| (0..9).map(move |index| of(number, index))).collect();
+    facts.push(cancellation(Place(1, 1, 21, 0), &facts[7]));
+    subject.insert_as_version_1(&facts).await;
     assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Older(1));
     archive.migrate().await.expect("migrated");
     assert_eq!(archive.schema_status().await.expect("read"), SchemaStatus::Current);
-    let letter = DeadLetter::new(grant(Place(1, 1, 5, 1), "bob"), "no room");
+    let letter = DeadLetter::new(grant(Place(1, 1, 5, 20), "bob"), "no room");
     assert_eq!(archive.note_dead_letters(&[letter]).await.expect("noted"), []);
     assert_eq!(archive.stocks(shard(1), &[id("demo")]).await.expect("the new tables are there"), []);
-    let order = archive.order(order_id(&granted)).await.expect("read").expect("still there");
-    assert_eq!(Some(order.order), granted.order());
+
+    let all = FactRange { from_epoch: Epoch(0), beyond_number: 0 };
+    assert_eq!(archive.facts(shard(1), all, None, 1_000).await.expect("read"), facts);
+    let order = archive.order(order_id(&facts[7])).await.expect("read").expect("still there");
+    assert_eq!(order.order.status, OrderStatus::Cancelled);
+    let orders = archive.orders(&OrderFilter::of_user(id("user-3")), None, 1_000).await.expect("read");
+    let expected = facts.iter().rev().filter_map(Fact::order).filter(|order| order.user_id.as_str() == "user-3");
+    assert_eq!(
+        orders.iter().map(|order| order.order.id).collect::<Vec<_>>(),
+        expected.map(|order| order.id).collect::<Vec<_>>()
+    );
+    assert_eq!(archive.insert_facts(&facts).await.expect("inserted again"), []);
+    assert_eq!(archive.facts(shard(1), all, None, 1_000).await.expect("read").len(), facts.len());
 }
 
 /// An archive that is away says so: nothing is refused for good, and nothing is lost when it is back.

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rusqlite::params;
 use stampede_archive::{Archive, ArchiveUrl, connect};
-use stampede_domain::{Deployment, ShardCount};
+use stampede_domain::{Deployment, Fact, FactBody, ShardCount};
 use stampede_testkit::MongoServer;
 use tempfile::TempDir;
 
@@ -59,6 +60,68 @@ impl Subject {
         db.execute_batch(include_str!("../../src/sqlite/schema_1.sql")).expect("the first version");
         db.pragma_update(None, "user_version", 1).expect("updated");
         subject
+    }
+
+    /// Inserts facts as the first version did.
+    pub async fn insert_as_version_1(&self, facts: &[Fact]) {
+        if let Address::Mongo(_) = self.address {
+            assert_eq!(self.connect().await.insert_facts(facts).await.expect("inserted"), []);
+            return;
+        }
+        let db = rusqlite::Connection::open(self.path()).expect("opened");
+        for fact in facts {
+            let (shard, place) = (fact.shard.number(), fact.position.index);
+            let number = i64::try_from(fact.number).expect("in range");
+            let inserted = match &fact.body {
+                FactBody::Granted(grant) => db.execute(
+                    "INSERT INTO facts (id, shard, epoch, number, idx, entry_facts, kind, drop_id, sku, user_id, units,
+                         price_minor, currency, key_digest, fingerprint)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'granted', ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                    params![
+                        &fact.order().expect("a grant").id.as_bytes()[..],
+                        shard,
+                        fact.epoch.0,
+                        number,
+                        place,
+                        fact.entry_facts,
+                        fact.drop_id.as_str(),
+                        grant.sku.as_str(),
+                        grant.user_id.as_str(),
+                        grant.units,
+                        grant.unit_price.amount_minor,
+                        grant.unit_price.currency.as_str(),
+                        &grant.key.0[..],
+                        &grant.fingerprint.0[..],
+                    ],
+                ),
+                FactBody::Cancelled(withdrawal) => {
+                    let log_id = fact.position.log_id;
+                    let (ms, sequence) = (log_id.ms.to_be_bytes(), log_id.sequence.to_be_bytes());
+                    let of_shard =
+                        [&shard.to_be_bytes()[..], &place.to_be_bytes(), &fact.epoch.0.to_be_bytes()].concat();
+                    let id = [&[0], &ms[2..], &sequence, &of_shard].concat();
+                    let body = serde_json::to_string(&fact.body).expect("JSON");
+                    let order_id = &withdrawal.order_id.as_bytes()[..];
+                    db.execute(
+                        "INSERT INTO facts (id, shard, epoch, number, idx, entry_facts, kind, drop_id, body, order_id)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'cancelled', ?7, ?8, ?9)",
+                        params![
+                            id,
+                            shard,
+                            fact.epoch.0,
+                            number,
+                            place,
+                            fact.entry_facts,
+                            fact.drop_id.as_str(),
+                            body,
+                            order_id
+                        ],
+                    )
+                }
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(inserted.expect("inserted"), 1);
+        }
     }
 
     /// As the first version of the schema left it: with fewer indexes.
