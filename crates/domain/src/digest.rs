@@ -24,15 +24,19 @@ macro_rules! digest {
             pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
                 bytes.try_into().ok().map(Self)
             }
-        }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fn hex(self) -> [u8; 2 * $bytes] {
                 let mut hex = [0; 2 * $bytes];
                 for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(self.0) {
                     *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
                 }
-                f.write_str(std::str::from_utf8(&hex).map_err(|_| fmt::Error)?)
+                hex
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(std::str::from_utf8(&self.hex()).map_err(|_| fmt::Error)?)
             }
         }
 
@@ -44,7 +48,8 @@ macro_rules! digest {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                // Without the formatting machinery, as the archive writes two for each order.
+                serializer.serialize_str(std::str::from_utf8(&self.hex()).map_err(serde::ser::Error::custom)?)
             }
         }
 

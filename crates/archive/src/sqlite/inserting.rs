@@ -66,8 +66,12 @@ impl Inserting<'_> {
 
     /// A fact that is no grant.
     fn insert_event(&mut self, (index, fact): Given<'_>) -> Result<(), ArchiveError> {
-        let at_place = grants::of_entry(self.db, fact.shard, fact.epoch, fact.number)?;
-        if at_place.iter().any(|grant| grant.position.index == fact.position.index) {
+        let is_taken = match grants::of_entry(self.db, fact.shard, fact.epoch, fact.number) {
+            Ok(grants) => grants.iter().any(|grant| grant.position.index == fact.position.index),
+            Err(ArchiveError::Malformed { .. }) => true,
+            Err(error) => return Err(error),
+        };
+        if is_taken {
             self.refuse((index, fact), RefusalReason::Conflict);
             return Ok(());
         }

@@ -122,3 +122,27 @@ async fn one_order_that_is_rejected_holds_up_none_of_its_row() {
     let indexes: Vec<u16> = listed.iter().map(|archived| archived.order.id.position().index).collect();
     assert_eq!(indexes, [35, 28, 21, 14, 0]);
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_in_the_way_of_its_entry_only() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let archive = archive(&dir).await;
+    let given = orders(0, 10);
+    assert_eq!(archive.insert_facts(&given).await.expect("inserted"), []);
+    let damage = "UPDATE grants SET orders = substr(orders, 3)";
+    archive.connections.write(move |db| Ok(db.execute_batch(damage)?)).await.expect("damaged");
+    let beside = Fact { position: Position { index: 12, ..given[0].position }, ..facts(1, 1).remove(0) };
+    let others = facts(2, 3);
+    let all = [&given[..], &[beside], &others].concat();
+    for _ in 0..2 {
+        let refusals = archive.insert_facts(&all).await.expect("answered");
+        assert!(refusals.iter().all(|refusal| refusal.reason == RefusalReason::Conflict), "{refusals:?}");
+        assert_eq!(refusals.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), (0..=10).collect::<Vec<_>>());
+    }
+    let read = archive.order(given[3].order().expect("a grant").id).await;
+    assert!(matches!(read, Err(ArchiveError::Malformed { .. })), "{read:?}");
+    let repair = "UPDATE grants SET orders = '[[' || orders";
+    archive.connections.write(move |db| Ok(db.execute_batch(repair)?)).await.expect("repaired");
+    assert_eq!(archive.insert_facts(&all).await.expect("inserted"), []);
+    assert!(archive.order(given[3].order().expect("a grant").id).await.expect("readable").is_some());
+}

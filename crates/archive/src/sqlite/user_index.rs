@@ -8,6 +8,8 @@
 //! Source: P. O'Neil, E. Cheng, D. Gawlick, E. O'Neil, "The Log-Structured Merge-Tree", 1996; with tiers, as in "Dostoevsky"
 //! (N. Dayan, S. Idreos, 2018), section 2.
 
+use std::cmp::Reverse;
+
 use rusqlite::{Connection, params};
 use stampede_domain::{LogId, Position, Shard, UserDigest, UserId};
 
@@ -26,7 +28,7 @@ const BLOCK_ENTRIES: usize = 200;
 const DIGEST_BYTES: usize = 8;
 
 /// Where an order is, under the head of its user's digest. Sorts by user, then as the ids of orders do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry([u8; Entry::BYTES]);
 
 impl Entry {
@@ -41,6 +43,13 @@ impl Entry {
         bytes[16..18].copy_from_slice(&position.log_id.sequence.to_be_bytes());
         bytes[18..].copy_from_slice(&position.index.to_be_bytes());
         Self(bytes)
+    }
+
+    /// The bytes as numbers, which are compared at once; comparing bytes is a call for each.
+    const fn key(&self) -> (u64, u64, u32) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = self.0;
+        let (user, place) = ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]);
+        (u64::from_be_bytes(user), u64::from_be_bytes(place), u32::from_be_bytes(rest))
     }
 
     /// Shard and position; none if no shard has that number.
@@ -70,7 +79,7 @@ pub(super) fn places(db: &Connection, user_id: &UserId) -> rusqlite::Result<Vec<
     while let Some(row) = rows.next()? {
         found.extend(entries_of(row.get_ref(0)?.as_blob()?).filter(|entry| entry.0.starts_with(&head)));
     }
-    found.sort_unstable_by(|one, other| other.cmp(one));
+    found.sort_unstable_by_key(|entry| Reverse(entry.key()));
     found.dedup();
     Ok(found.into_iter().filter_map(Entry::place).collect())
 }
@@ -80,7 +89,7 @@ pub(super) fn add(db: &Connection, mut entries: Vec<Entry>) -> rusqlite::Result<
     if entries.is_empty() {
         return Ok(());
     }
-    entries.sort_unstable();
+    entries.sort_unstable_by_key(Entry::key);
     write_run(db, &entries)?;
     while let Some(runs) = mergeable(db)? {
         let mut merged = Vec::new();
@@ -94,7 +103,7 @@ pub(super) fn add(db: &Connection, mut entries: Vec<Entry>) -> rusqlite::Result<
             db.prepare_cached("DELETE FROM user_runs WHERE run = ?1")?.execute([run])?;
         }
         // The stable sort finds what is sorted already, and merges it.
-        merged.sort();
+        merged.sort_by_key(Entry::key);
         write_run(db, &merged)?;
     }
     Ok(())
@@ -170,7 +179,7 @@ mod tests {
     /// What the index says of a user whose orders are those of every `users`th number.
     fn assert_found(db: &Connection, of: u64, users: u64, count: u64) {
         let mut expected: Vec<Entry> = (of..count).step_by(users as usize).map(|number| entry(number, users)).collect();
-        expected.sort_unstable_by(|one, other| other.cmp(one));
+        expected.sort_unstable_by_key(|entry| Reverse(entry.0));
         let expected: Vec<_> = expected.into_iter().filter_map(Entry::place).collect();
         assert_eq!(places(db, &user(of)).expect("read"), expected, "user {of} of {users}");
     }
