@@ -14,16 +14,9 @@
 --   l and 4 bytes owned: limit, s sold out, i and 4 bytes available: insufficient, b archive behind, u drop purged, x drop missing
 -- LOGS granted, closed, released
 --@include lib/enter
---@include lib/append_entry
---@include lib/touch_drop
---@include lib/announce
 --@include lib/is_over
 --@include lib/is_whole
---@include lib/close_by_clock
---@include lib/granted_indexes
---@include lib/granted_traces
 --@include lib/read_records
---@include lib/release_held
 local log_key, unsettled_key = KEYS[2], KEYS[3]
 local requests, data = ARGV[5], ARGV[6]
 local byte, sub = string.byte, string.sub
@@ -71,6 +64,7 @@ for d = 1, drops do
   local drop = sale[d]
   local open = not drop.verdict and drop.state == 'open' and not is_over(drop.ends_ms, shard.ms)
   if open and drop.held > 0 and shard.ms >= tonumber(redis.call('HGET', drop.drop_key, 'release_ms') or 0) then
+    --@include lib/release_held
     if not release_held(shard, log_key, unsettled_key, drop.drop_key) then return {'shard-recovering'} end
     drop.available = drop.available + drop.held
   end
@@ -160,8 +154,17 @@ for d = 1, drops do
 end
 
 if granted > 0 then
-  local traces = ARGV[7] and granted_traces(ARGV[7], results)
-  local picks = granted == count and '' or granted_indexes(results)
+  --@include lib/append_entry
+  --@include lib/touch_drop
+  local traces, picks = nil, ''
+  if ARGV[7] then
+    --@include lib/granted_traces
+    traces = granted_traces(ARGV[7], results)
+  end
+  if granted < count then
+    --@include lib/granted_indexes
+    picks = granted_indexes(results)
+  end
   if not append_entry(shard, log_key, 'granted', data, picks, granted, traces) then return {'shard-recovering'} end
   for d = 1, drops do
     local drop = sale[d]
@@ -169,13 +172,17 @@ if granted > 0 then
       redis.call('HSET', drop.users_key, unpack(drop.writes, 1, drop.size))
       local sold = drop.sold + drop.was_available - drop.available
       touch_drop(shard, unsettled_key, drop.drop_key, {'available', drop.available, 'sold', sold})
-      if drop.available == 0 then announce(shard, drop.drop_key) end
+      if drop.available == 0 then
+        --@include lib/announce
+        announce(shard, drop.drop_key)
+      end
     end
   end
 end
 for d = 1, drops do
-  if sale[d].overdue and not close_by_clock(shard, log_key, unsettled_key, sale[d].drop_key) then
-    return {'shard-recovering'}
+  if sale[d].overdue then
+    --@include lib/close_by_clock
+    if not close_by_clock(shard, log_key, unsettled_key, sale[d].drop_key) then return {'shard-recovering'} end
   end
 end
 return decided
