@@ -85,15 +85,18 @@ impl Header {
 }
 
 /// The text with each include replaced by the named file, once per script, and comments taken out: Redis keeps every
-/// script that it has seen.
+/// script that it has seen. What an indented include brings is known in its block alone, and costs nothing where the block is passed
+/// over: as a function is made each time that a script comes by it, a script that is often called has those it rarely needs there.
 fn resolve(root: &Path, text: &str, seen: &mut HashSet<String>) -> String {
     let mut resolved = String::new();
     for line in text.lines() {
-        if let Some(name) = line.strip_prefix(INCLUDE) {
-            if seen.insert(name.to_owned()) {
+        if let Some(name) = line.trim_start().strip_prefix(INCLUDE) {
+            let mut in_block = seen.clone();
+            let known = if line.starts_with(INCLUDE) { &mut *seen } else { &mut in_block };
+            if known.insert(name.to_owned()) {
                 let path = root.join(name).with_extension("lua");
                 let included = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                resolved.push_str(&resolve(root, &included, seen));
+                resolved.push_str(&resolve(root, &included, known));
             }
         } else if !line.trim_start().starts_with("--") && !line.trim().is_empty() {
             resolved.push_str(line);

@@ -7,7 +7,7 @@
 local meta = redis.call('HMGET', KEYS[1], 'token', 'epoch', 'last_ms', 'last_sequence', 'number', 'floor',
   'appended_orders', 'acknowledged_orders', 'appended_bytes', 'acknowledged_bytes')
 local info = redis.call('INFO', 'replication')
-if not string.find(info, 'role:master', 1, true) or string.match(info, 'master_replid:(%x+)') ~= meta[1] then
+if not string.find(info, 'role:master', 1, true) or not string.find(info, 'master_replid:' .. meta[1] .. '\r', 1, true) then
   return {'shard-recovering'}
 end
 local time = redis.call('TIME')

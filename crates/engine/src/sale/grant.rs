@@ -12,8 +12,12 @@ use crate::EngineError;
 use crate::keys::Keys;
 use crate::redis::Fields;
 
-/// The length of one order in the script's argument, in bytes.
-const REQUEST_BYTES: usize = 32;
+/// The length of one order in the script's argument, in bytes: user, ending and terms.
+const REQUEST_BYTES: usize = 16 + 16 + 4;
+
+/// Flags of an order's terms.
+const PRICE_DIFFERS: u8 = 1;
+const USER_IN_GROUP_AGAIN: u8 = 2;
 
 /// An order with its digests, as the script needs it.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl GroupCall {
     /// Packs a group; the orders' drops are at most [`MAX_GROUP_DROPS`].
     pub(crate) fn pack<'a>(shard: Shard, calls: impl ExactSizeIterator<Item = &'a GrantCall>) -> Self {
         let mut drops = Vec::new();
-        let mut requests = Vec::with_capacity(calls.len() * REQUEST_BYTES);
+        let mut requests = Requests::of(calls.len());
         let mut orders = Vec::with_capacity(calls.len());
         let (mut traces, mut traced) = (Vec::new(), 0);
         for (index, call) in (0u16..).zip(calls) {
@@ -81,12 +85,7 @@ impl GroupCall {
                 traces.extend_from_slice(&context.to_bytes());
             }
             let drop_index = index_of(&mut drops, &call.request.drop).unwrap_or_default();
-            requests.extend_from_slice(&call.user.0);
-            requests.extend_from_slice(&call.key.0);
-            requests.extend_from_slice(&call.fingerprint.0);
-            requests.extend_from_slice(&call.request.units.to_be_bytes());
-            requests.push(drop_index);
-            requests.push(u8::from(call.price_differs()));
+            requests.push(call, index, drop_index);
             orders.push(GroupOrder {
                 drop_index,
                 user_id: call.request.user_id.clone(),
@@ -103,7 +102,7 @@ impl GroupCall {
                 .iter()
                 .flat_map(|drop| [Keys::drop(shard, &drop.id), Keys::users(shard, &drop.id)])
                 .collect(),
-            requests: Value::Bytes(Bytes::from(requests)),
+            requests: Value::Bytes(Bytes::from(requests.pack())),
             data: Value::Bytes(Bytes::from(data.encode())),
             traces: (traced > 0).then(|| Value::Bytes(Bytes::from(traces))),
             drops: drops.len(),
@@ -113,6 +112,62 @@ impl GroupCall {
     /// How many drops the group is for.
     pub(crate) const fn drops(&self) -> usize {
         self.drops
+    }
+}
+
+/// What the script decides by, column by column, as it cuts each column by one call.
+struct Requests {
+    users: Vec<[u8; 16]>,
+    endings: Vec<[u8; 16]>,
+    terms: Vec<[u8; 4]>,
+}
+
+impl Requests {
+    fn of(orders: usize) -> Self {
+        let (users, endings, terms) =
+            (Vec::with_capacity(orders), Vec::with_capacity(orders), Vec::with_capacity(orders));
+        Self { users, endings, terms }
+    }
+
+    fn push(&mut self, call: &GrantCall, index: u16, drop_index: u8) {
+        let units = call.request.units.to_be_bytes();
+        let mut ending = [0; 16];
+        ending[..8].copy_from_slice(&call.key.0);
+        ending[8..12].copy_from_slice(&call.fingerprint.0);
+        ending[12..14].copy_from_slice(&units);
+        ending[14..].copy_from_slice(&index.to_be_bytes());
+        let flags = if call.price_differs() { PRICE_DIFFERS } else { 0 };
+        self.users.push(call.user.0);
+        self.endings.push(ending);
+        self.terms.push([units[0], units[1], drop_index, flags]);
+    }
+
+    /// Marks the orders of users who have several of one drop here: each must see what the ones before it were granted.
+    fn mark_users_again(&mut self) {
+        let mut places: Vec<usize> = (0..self.users.len()).collect();
+        let of_order = |place: usize| (self.users[place], self.terms[place][2]);
+        places.sort_unstable_by_key(|place| of_order(*place));
+        let again: Vec<usize> = places
+            .windows(2)
+            .filter(|pair| of_order(pair[0]) == of_order(pair[1]))
+            .flat_map(|pair| [pair[0], pair[1]])
+            .collect();
+        for place in again {
+            self.terms[place][3] |= USER_IN_GROUP_AGAIN;
+        }
+    }
+
+    fn pack(mut self) -> Vec<u8> {
+        self.mark_users_again();
+        let orders = self.users.len();
+        let are_alike = self.terms.windows(2).all(|pair| pair[0] == pair[1]);
+        let mut packed = Vec::with_capacity(2 + orders * REQUEST_BYTES);
+        packed.extend_from_slice(&u16::try_from(orders).unwrap_or(u16::MAX).to_be_bytes());
+        packed.extend_from_slice(self.users.as_flattened());
+        packed.extend_from_slice(self.endings.as_flattened());
+        let terms = if are_alike { &self.terms[..orders.min(1)] } else { &self.terms[..] };
+        packed.extend_from_slice(terms.as_flattened());
+        packed
     }
 }
 
@@ -262,6 +317,41 @@ fn malformed(what: &str) -> EngineError {
 mod tests {
     use super::*;
     use std::sync::Arc;
+
+    fn packed(orders: &[(&str, u16)]) -> Vec<u8> {
+        let unit_price = stampede_domain::Money { amount_minor: 1, currency: "EUR".parse().expect("valid") };
+        let (id, sku) = ("demo".parse().expect("valid"), "sku".parse().expect("valid"));
+        let drop = Arc::new(DropTerms { id, sku, unit_price, durability: None, stripes: Default::default() });
+        let mut requests = Requests::of(orders.len());
+        for (index, (user, units)) in (0u16..).zip(orders) {
+            let (user_id, key) = (user.parse().expect("valid"), "k".parse().expect("valid"));
+            let request = OrderRequest {
+                drop: Arc::clone(&drop),
+                user_id,
+                key,
+                units: *units,
+                expected_total: None,
+                trace: None,
+            };
+            requests.push(&GrantCall::new(request), index, 0);
+        }
+        requests.pack()
+    }
+
+    #[test]
+    fn terms_that_all_orders_have_are_sent_once() {
+        let alike = packed(&[("a", 2), ("b", 2), ("c", 2)]);
+        assert_eq!((&alike[..2], &alike[2 + 3 * 32..]), (&[0, 3][..], &[0, 2, 0, 0][..]));
+        let different = packed(&[("a", 2), ("b", 1), ("c", 2)]);
+        assert_eq!(different[2 + 3 * 32..], [0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn all_orders_of_a_user_who_has_several_in_the_group_are_marked() {
+        let packed = packed(&[("a", 1), ("b", 1), ("a", 1), ("c", 1), ("a", 1)]);
+        let flags: Vec<u8> = packed[2 + 5 * 32..].chunks(4).map(|terms| terms[3]).collect();
+        assert_eq!(flags, [2, 0, 2, 0, 2]);
+    }
 
     #[test]
     fn a_group_takes_no_more_drops_than_the_log_can_count() {

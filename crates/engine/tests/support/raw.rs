@@ -19,7 +19,9 @@ pub fn grant_call(
     let digest = UserDigest::of(&user_id);
     let key = KeyDigest::of(digest, &key.parse().expect("a key"));
     let fingerprint = Fingerprint::of(u32::from(units), None);
-    let requests = [&digest.0[..], &key.0, &fingerprint.0, &units.to_be_bytes(), &[0, 0]].concat();
+    // One order: user; key, fingerprint, units and index; and its terms: units, index of the drop, flags.
+    let (units_bytes, none) = (units.to_be_bytes(), [0, 0]);
+    let requests = [&[0, 1][..], &digest.0, &key.0, &fingerprint.0, &units_bytes, &none, &units_bytes, &none].concat();
     let data = GroupData {
         drops: vec![GroupDrop { id: drop.id.clone(), sku: drop.sku.clone(), unit_price: drop.unit_price }],
         orders: vec![GroupOrder { drop_index: 0, user_id, key, fingerprint, units }],
