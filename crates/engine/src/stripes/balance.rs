@@ -60,6 +60,23 @@ pub(super) struct Seen {
     pub(super) available: BTreeMap<Shard, u64>,
     /// Units that nobody has ordered, wherever they are.
     pub(super) left: u64,
+    /// Units of each stripe for which somebody who waited asks again because of this look.
+    pub(super) claimed: Mutex<BTreeMap<Shard, u64>>,
+}
+
+impl Seen {
+    /// Sets units of a stripe aside for one who waits. Returns whether there are as many that nobody else asks for: were all
+    /// who wait to ask again for a few units, most would only make small groups of orders that are refused.
+    pub(super) fn claim(&self, shard: Shard, units: u64) -> bool {
+        let available = self.available.get(&shard).copied().unwrap_or_default();
+        let mut claimed = self.claimed.lock();
+        let claimed = claimed.entry(shard).or_default();
+        let is_enough = available.saturating_sub(*claimed) >= units;
+        if is_enough {
+            *claimed += units;
+        }
+        is_enough
+    }
 }
 
 /// Units that somebody waits for, as long as this is kept.
@@ -102,5 +119,22 @@ impl Drop for Wanted<'_> {
             *units = units.saturating_sub(self.units);
         }
         wanted.retain(|_, units| *units > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_units_are_claimed_than_a_look_saw() {
+        let [one, two, other] = [1, 2, 3].map(|number| Shard::new(number).expect("in range"));
+        let available = BTreeMap::from([(one, 5), (two, 1)]);
+        let seen = Seen { versions: Vec::new(), available, left: 6, claimed: Mutex::default() };
+        let claims = [(one, 2), (one, 4), (two, 1), (two, 1), (one, 3), (one, 1), (other, 1)];
+        assert_eq!(
+            claims.map(|(shard, units)| seen.claim(shard, units)),
+            [true, false, true, false, true, false, false]
+        );
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
+use parking_lot::Mutex;
 use stampede_domain::{DropId, DropState, Shard};
 
 use super::balance::{Balance, Seen};
@@ -47,7 +48,7 @@ impl Engine {
         }))
         .await?;
         let versions = drop.stripes.iter().map(|stripe| stripe.live.version).collect();
-        Ok(Seen { versions, available, left: drop.units_left() })
+        Ok(Seen { versions, available, left: drop.units_left(), claimed: Mutex::default() })
     }
 
     /// Has everything arrive that may; returns it.

@@ -75,10 +75,9 @@ impl Engine {
                 }
                 Err(error) => return Err(error),
             };
-            match seen.available.get(&shard) {
-                Some(available) if *available < units => {}
-                // It is not open: it says itself why it does not sell.
-                _ => return Ok(Sought::Found),
+            // A stripe that is not among them is not open: it says itself why it does not sell.
+            if !seen.available.contains_key(&shard) || seen.claim(shard, units) {
+                return Ok(Sought::Found);
             }
             if seen.left < units {
                 if before.as_ref() == Some(&seen.versions) {
