@@ -6,6 +6,7 @@
 //! encoded path), and has the descriptions of both.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,20 +18,24 @@ use axum::routing::future::RouteFuture;
 use axum::{BoxError, Router};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use stampede_domain::Sku;
 use tower::Service;
 
 use crate::metrics::RouteMetrics;
-use crate::observe::Observe;
+use crate::observe::{Observe, ShortResponse};
 use crate::orders::place;
-use crate::sale_status::show;
+use crate::sale_status::show_kept;
+use crate::snapshots::SkuWatch;
 use crate::state::ApiState;
 
 /// What the listener serves; cheap to clone. A bare [`Router`] is one without shortcuts.
 #[derive(Clone)]
-pub struct App {
-    shortcuts: Option<Arc<Shortcuts>>,
-    router: Router,
+pub struct App(Kind);
+
+/// Each connection, and each of its requests, has a clone: so there is one count of them, not two.
+#[derive(Clone)]
+enum Kind {
+    Bare(Router),
+    Short(Arc<(Shortcuts, Router)>),
 }
 
 /// What is answered past the router.
@@ -41,10 +46,10 @@ pub(crate) struct Shortcuts {
     sale_status: Route,
 }
 
-/// One of them, with what its path says.
+/// One of them, with what its path says. A status that is not kept up has to be looked up first, by the router's handler.
 enum Shortcut {
     PlaceOrder,
-    SaleStatus(Sku),
+    SaleStatus(Arc<SkuWatch>),
 }
 
 /// One of the routes.
@@ -58,18 +63,21 @@ struct Route {
 impl App {
     /// A router, and the shortcuts past it.
     pub(crate) fn new(shortcuts: Shortcuts, router: Router) -> Self {
-        Self { shortcuts: Some(Arc::new(shortcuts)), router }
+        Self(Kind::Short(Arc::new((shortcuts, router))))
     }
 
     /// The router alone, which gives the same answers, slower: to be merged into another.
     pub fn into_router(self) -> Router {
-        self.router
+        match self.0 {
+            Kind::Bare(router) => router,
+            Kind::Short(both) => both.1.clone(),
+        }
     }
 }
 
 impl From<Router> for App {
     fn from(router: Router) -> Self {
-        Self { shortcuts: None, router }
+        Self(Kind::Bare(router))
     }
 }
 
@@ -85,50 +93,28 @@ impl Shortcuts {
         let path = request.uri().path();
         match *request.method() {
             Method::POST => (path == self.place_order.before).then_some(Shortcut::PlaceOrder),
-            Method::GET => self.sale_status.parameter(path)?.parse().ok().map(Shortcut::SaleStatus),
+            Method::GET => self.state.snapshots().kept(self.sale_status.parameter(path)?).map(Shortcut::SaleStatus),
             _ => None,
         }
     }
 
-    fn answer<B>(self: &Arc<Self>, shortcut: Shortcut, request: Request<B>) -> ShortFuture
+    async fn place_order<B>(&self, request: Request<B>) -> ShortResponse
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     {
-        match shortcut {
-            Shortcut::PlaceOrder => self.place_order(request),
-            Shortcut::SaleStatus(sku) => self.sale_status(request, sku),
-        }
-    }
-
-    fn place_order<B>(self: &Arc<Self>, request: Request<B>) -> ShortFuture
-    where
-        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
-    {
-        let this = Arc::clone(self);
-        let answer = async move |mut request| match this.state.limits().admit(&mut request) {
-            Ok(admitted) => admitted.mark(place(&this.state, request).await),
+        let answer = async |mut request| match self.state.limits().admit(&mut request) {
+            Ok(admitted) => admitted.mark(place(&self.state, request).await),
             Err(refused) => refused.into(),
         };
-        Box::pin(self.observe.around(&self.place_order.metrics, request, answer))
+        self.observe.around(&self.place_order.metrics, request, answer).await
     }
 
-    fn sale_status<B>(self: &Arc<Self>, request: Request<B>, sku: Sku) -> ShortFuture
-    where
-        B: Send + 'static,
-    {
-        let this = Arc::clone(self);
-        let answer = move |mut request: Request<B>| {
-            let admitted = this.state.limits().admit(&mut request);
-            // All that is needed of it: what is kept is moved about.
-            let asked = request.headers().get(IF_NONE_MATCH).cloned();
-            async move {
-                match admitted {
-                    Ok(admitted) => admitted.mark(show(&this.state, &sku, asked.as_ref()).await),
-                    Err(refused) => refused.into(),
-                }
-            }
+    fn sale_status<B>(&self, request: Request<B>, watch: &SkuWatch) -> ShortResponse {
+        let answer = |mut request| match self.state.limits().admit(&mut request) {
+            Ok(admitted) => admitted.mark(show_kept(&self.state, watch, request.headers().get(IF_NONE_MATCH))),
+            Err(refused) => refused.into(),
         };
-        Box::pin(self.observe.around(&self.sale_status.metrics, request, answer))
+        self.observe.around_ready(&self.sale_status.metrics, request, answer)
     }
 }
 
@@ -146,13 +132,12 @@ impl Route {
     }
 }
 
-type ShortFuture = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
-
 /// The answer to one request.
 pub struct AppFuture(Answering);
 
 enum Answering {
-    Short(ShortFuture),
+    Ready(Ready<ShortResponse>),
+    Short(Pin<Box<dyn Future<Output = ShortResponse> + Send>>),
     Routed(Box<RouteFuture<Infallible>>),
 }
 
@@ -171,12 +156,17 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> AppFuture {
-        if let Some(shortcuts) = &self.shortcuts
-            && let Some(shortcut) = shortcuts.find(&request)
-        {
-            return AppFuture(Answering::Short(shortcuts.answer(shortcut, request)));
-        }
-        AppFuture(Answering::Routed(Box::new(self.router.call(request))))
+        AppFuture(match &mut self.0 {
+            Kind::Bare(router) => Answering::Routed(Box::new(router.call(request))),
+            Kind::Short(both) => match both.0.find(&request) {
+                Some(Shortcut::PlaceOrder) => {
+                    let both = Arc::clone(both);
+                    Answering::Short(Box::pin(async move { both.0.place_order(request).await }))
+                }
+                Some(Shortcut::SaleStatus(watch)) => Answering::Ready(ready(both.0.sale_status(request, &watch))),
+                None => Answering::Routed(Box::new(both.1.clone().call(request))),
+            },
+        })
     }
 }
 
@@ -185,6 +175,7 @@ impl Future for AppFuture {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
+            Answering::Ready(answer) => Pin::new(answer).poll(context).map(|answer| Ok(answer.map(Either::Left))),
             Answering::Short(answer) => answer.as_mut().poll(context).map(|answer| Ok(answer.map(Either::Left))),
             Answering::Routed(answer) => {
                 Pin::new(answer).poll(context).map(|answer| answer.map(|answer| answer.map(Either::Right)))

@@ -2,8 +2,9 @@
 //!
 //! It is one layer because each costs every request some allocations.
 
+use std::any::Any;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,7 +30,8 @@ use crate::orders::REPLAYED;
 use crate::problem::{PROBLEM_CONTENT_TYPE, Pending, Problem};
 use crate::reply::Reply;
 use crate::settings::{ApiSettings, TraceSettings};
-use crate::within::within;
+use crate::view::NO_STORE;
+use crate::within::within_since;
 
 use cors::Cors;
 use request_id::X_REQUEST_ID;
@@ -43,6 +45,19 @@ mod traced;
 
 /// How many headers every answer gets: made room for at once.
 const EVERYWHERE: usize = 6;
+
+/// Adds what every answer of data carries, and a place for the request's id.
+pub(crate) fn prepare(headers: &mut HeaderMap) {
+    add_policies(headers, DATA_POLICY);
+    headers.insert(X_REQUEST_ID, HeaderValue::from_static(""));
+}
+
+fn add_policies(headers: &mut HeaderMap, content_policy: &'static str) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(content_policy));
+}
 
 /// What the layer needs to know.
 struct Shared {
@@ -92,20 +107,20 @@ pub(crate) struct Observed<S> {
 }
 
 /// What is remembered of a request until it is answered.
-struct Seen {
+struct Seen<'a> {
     started: Instant,
     id: RequestId,
     method: Method,
-    route: Arc<RouteMetrics>,
+    route: &'a RouteMetrics,
     origin: Option<HeaderValue>,
     traced: Traced,
-    _in_flight: InFlight,
+    _in_flight: InFlight<'a>,
 }
 
 impl<S> Service<Request<Body>> for Observed<S>
 where
-    S: Service<Request<Body>, Response = Response, Error = Infallible>,
-    S::Future: Send + 'static,
+    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = Response;
     type Error = Infallible;
@@ -117,16 +132,21 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        let route = shared.metrics.route(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
-        let (mut seen, begun) = shared.begin(route, &mut request);
-        let early = begun.map_or_else(|problem| Some(problem.into_response()), |()| shared.cors.preflight(&request));
-        if let Some(answer) = early {
-            return Box::pin(async move { Ok(shared.finish_response(&mut seen, answer)) });
-        }
-        let answer = self.inner.call(request);
+        // The one that is ready is called; its copy is made ready for the next request.
+        let copy = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, copy);
         Box::pin(async move {
-            let answer = shared.in_time(&seen, pin!(answer)).await;
-            let answer = answer.map_or_else(Problem::into_response, |Ok(answer)| answer);
+            let route = shared.metrics.route(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
+            let (mut seen, begun) = shared.begin(&route, &mut request);
+            let early =
+                begun.map_or_else(|problem| Some(problem.into_response()), |()| shared.cors.preflight(&request));
+            let answer = match early {
+                Some(answer) => answer,
+                None => {
+                    let answer = shared.in_time(&seen, pin!(inner.call(request))).await;
+                    answer.map_or_else(Problem::into_response, |Ok(answer)| answer)
+                }
+            };
             Ok(shared.finish_response(&mut seen, answer))
         })
     }
@@ -139,32 +159,42 @@ impl Observe {
     }
 
     /// Puts the same around a handler that is called past the router. A preflight never comes here.
-    pub fn around<B, H, F>(
-        &self,
-        route: &Arc<RouteMetrics>,
-        mut request: Request<B>,
-        handler: H,
-    ) -> impl Future<Output = axum::http::Response<Full<Bytes>>> + use<B, H, F>
+    pub async fn around<B, H, F>(&self, route: &RouteMetrics, mut request: Request<B>, handler: H) -> ShortResponse
     where
         H: FnOnce(Request<B>) -> F,
         F: Future<Output = Reply>,
     {
-        let shared = Arc::clone(&self.0);
-        let (mut seen, begun) = shared.begin(Arc::clone(route), &mut request);
-        async move {
-            let reply = match begun {
-                // Made where it stays: it is too large to be moved about.
-                Ok(()) => shared.in_time(&seen, pin!(handler(request))).await,
-                Err(problem) => Err(problem),
-            };
-            shared.finish_reply(&mut seen, reply.unwrap_or_else(Reply::from))
-        }
+        let (mut seen, begun) = self.0.begin(route, &mut request);
+        let reply = match begun {
+            // Made where it stays: it is too large to be moved about.
+            Ok(()) => self.0.in_time(&seen, pin!(handler(request))).await,
+            Err(problem) => Err(problem),
+        };
+        self.0.finish_reply(&mut seen, reply.unwrap_or_else(Reply::from))
+    }
+
+    /// Puts the same around a handler that waits for nothing, so that there is no time to limit.
+    pub fn around_ready<B>(
+        &self,
+        route: &RouteMetrics,
+        mut request: Request<B>,
+        handler: impl FnOnce(Request<B>) -> Reply,
+    ) -> ShortResponse {
+        let (mut seen, begun) = self.0.begin(route, &mut request);
+        let reply = begun.and_then(|()| {
+            let answer = AssertUnwindSafe(|| seen.span().in_scope(|| handler(request)));
+            catch_unwind(answer).map_err(|panic| seen.panicked(panic.as_ref()))
+        });
+        self.0.finish_reply(&mut seen, reply.unwrap_or_else(Reply::from))
     }
 }
 
+/// The answer of a handler that is called past the router.
+pub(crate) type ShortResponse = axum::http::Response<Full<Bytes>>;
+
 impl Shared {
     /// Takes down what is needed later, and refuses headers that are too large.
-    fn begin<B>(&self, route: Arc<RouteMetrics>, request: &mut Request<B>) -> (Seen, Result<(), Problem>) {
+    fn begin<'a, B>(&'a self, route: &'a RouteMetrics, request: &mut Request<B>) -> (Seen<'a>, Result<(), Problem>) {
         let headers = request.headers();
         let seen = Seen {
             started: Instant::now(),
@@ -186,33 +216,28 @@ impl Shared {
 
     /// The answer, or the problem that it takes too long or panicked. It is pinned already, as everything that is put around
     /// a future moves it.
-    async fn in_time<T>(&self, seen: &Seen, answer: Pin<&mut impl Future<Output = T>>) -> Result<T, Problem> {
+    async fn in_time<T>(&self, seen: &Seen<'_>, answer: Pin<&mut impl Future<Output = T>>) -> Result<T, Problem> {
         // The request's own line says all of it by itself, so it is written outside of the span.
         let answer = AssertUnwindSafe(answer).catch_unwind().instrument(seen.span());
         let caught = if self.is_order(seen) {
             answer.await
         } else {
-            match within(self.request_timeout, pin!(answer)).await {
+            match within_since(seen.started, self.request_timeout, pin!(answer)).await {
                 Ok(caught) => caught,
                 Err(_) if seen.method.is_safe() => return Err(Problem::Unavailable("The request took too long")),
                 Err(_) => return Err(Problem::OutcomeUnknown),
             }
         };
-        caught.map_err(|panic| {
-            let message = panic.downcast_ref::<&str>().copied();
-            let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            tracing::error!(request_id = seen.id.as_str(), message, "a request panicked");
-            Problem::Internal
-        })
+        caught.map_err(|panic| seen.panicked(panic.as_ref()))
     }
 
     /// Whether the request places an order.
-    fn is_order(&self, seen: &Seen) -> bool {
+    fn is_order(&self, seen: &Seen<'_>) -> bool {
         seen.method == Method::POST && seen.route.name() == self.place_order
     }
 
     /// What became of a request, in one word.
-    fn outcome(&self, seen: &Seen, headers: &HeaderMap, problem: Option<&Problem>) -> &'static str {
+    fn outcome(&self, seen: &Seen<'_>, headers: &HeaderMap, problem: Option<&Problem>) -> &'static str {
         match problem {
             Some(problem) => problem.code().as_str(),
             None if !self.is_order(seen) => "ok",
@@ -221,7 +246,7 @@ impl Shared {
         }
     }
 
-    fn finish_response(&self, seen: &mut Seen, mut response: Response) -> Response {
+    fn finish_response(&self, seen: &mut Seen<'_>, mut response: Response) -> Response {
         let problem = response.extensions_mut().remove::<Pending>().map(|pending| pending.0);
         let problem = problem.or_else(|| foreign_problem(&response));
         let status = problem.as_ref().map_or(response.status(), Problem::status);
@@ -232,7 +257,7 @@ impl Shared {
         response
     }
 
-    fn finish_reply(&self, seen: &mut Seen, reply: Reply) -> axum::http::Response<Full<Bytes>> {
+    fn finish_reply(&self, seen: &mut Seen<'_>, reply: Reply) -> ShortResponse {
         let Reply { mut headers, outcome } = reply;
         let (status, body) = match outcome {
             Ok((status, body)) => {
@@ -250,21 +275,21 @@ impl Shared {
         response
     }
 
-    /// Adds what every answer carries; counts it and logs it. Returns the body of the problem, if it is one.
+    /// Adds what every answer carries, unless its template had it; counts it and logs it. Returns the body of the problem, if
+    /// it is one.
     fn finish(
         &self,
-        seen: &mut Seen,
+        seen: &mut Seen<'_>,
         status: StatusCode,
         headers: &mut HeaderMap,
         problem: Option<&Problem>,
     ) -> Option<Vec<u8>> {
-        headers.reserve(EVERYWHERE);
-        let body = problem.map(|problem| self.write(problem, seen, headers));
-        headers.insert(X_REQUEST_ID, seen.id.header());
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(seen.content_policy()));
+        let is_prepared = headers.contains_key(X_REQUEST_ID);
+        if !is_prepared {
+            headers.reserve(EVERYWHERE);
+            add_policies(headers, seen.content_policy());
+        }
+        let body = problem.map(|problem| self.write(problem, seen, headers, is_prepared));
         self.cors.mark(seen.origin.as_ref(), headers);
         let took = seen.started.elapsed();
         seen.route.answered(&seen.method, status, took);
@@ -274,13 +299,16 @@ impl Shared {
         if let Some(span) = span {
             traced::end(span, seen.id.as_str(), status, outcome());
         }
+        headers.insert(X_REQUEST_ID, seen.id.take_header());
         body
     }
 
     /// The body of a problem, and the headers that go with it.
-    fn write(&self, problem: &Problem, seen: &Seen, headers: &mut HeaderMap) -> Vec<u8> {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_CONTENT_TYPE));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fn write(&self, problem: &Problem, seen: &Seen<'_>, headers: &mut HeaderMap, is_prepared: bool) -> Vec<u8> {
+        if !is_prepared {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_CONTENT_TYPE));
+            headers.insert(CACHE_CONTROL, NO_STORE);
+        }
         if let Some(seconds) = problem.retry_after(self.retry_after) {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -312,7 +340,15 @@ const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 const DOCS_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
                            object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-impl Seen {
+impl Seen<'_> {
+    /// The request's handler panicked: what the client is told.
+    fn panicked(&self, panic: &(dyn Any + Send)) -> Problem {
+        let message = panic.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(request_id = self.id.as_str(), message, "a request panicked");
+        Problem::Internal
+    }
+
     fn content_policy(&self) -> &'static str {
         if self.route.name().starts_with("/docs") { DOCS_POLICY } else { DATA_POLICY }
     }

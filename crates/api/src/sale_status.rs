@@ -1,6 +1,7 @@
 //! What a shop's page asks for again and again while it waits.
 
 use std::convert::Infallible;
+use std::time::Instant;
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
@@ -12,7 +13,8 @@ use utoipa::ToSchema;
 
 use crate::extract::PathId;
 use crate::openapi::problems;
-use crate::reply::Reply;
+use crate::reply::{Reply, Template};
+use crate::snapshots::{SaleStatus, SkuWatch};
 use crate::state::ApiState;
 use crate::view::{CACHE_FOR_A_SECOND, JSON, MoneyDocument};
 
@@ -65,25 +67,29 @@ pub(crate) async fn get_sale_status(
     PathId(sku): PathId<Sku>,
     IfNoneMatch(asked): IfNoneMatch,
 ) -> Reply {
-    show(&state, &sku, asked.as_ref()).await
+    let status = state.snapshots().sale_status(&sku).await;
+    status.map_or_else(Reply::from, |status| show(&status, Instant::now(), asked.as_ref()))
 }
 
-/// The status of a sku's sale, or that it is what the client has.
-pub(crate) async fn show(state: &ApiState, sku: &Sku, asked: Option<&HeaderValue>) -> Reply {
-    let status = match state.snapshots().sale_status(sku).await {
-        Ok(status) => status,
-        Err(problem) => return problem.into(),
-    };
-    let mut reply = if asked.is_some_and(|asked| has_tag(asked, &status.etag)) {
-        Reply::new(StatusCode::NOT_MODIFIED, Bytes::new())
-    } else {
-        let mut reply = Reply::new(StatusCode::OK, status.body());
-        reply.headers.insert(CONTENT_TYPE, JSON);
-        reply
-    };
-    reply.headers.insert(ETAG, status.etag.clone());
-    reply.headers.insert(CACHE_CONTROL, CACHE_FOR_A_SECOND);
-    reply
+/// The status of a sku's sale that is kept up, or that it is what the client has.
+pub(crate) fn show_kept(state: &ApiState, watch: &SkuWatch, asked: Option<&HeaderValue>) -> Reply {
+    let now = Instant::now();
+    state.snapshots().kept_status(watch, now).map_or_else(Reply::from, |status| show(&status, now, asked))
+}
+
+/// A status as it is at this moment, or that it is what the client has.
+fn show(status: &SaleStatus, now: Instant, asked: Option<&HeaderValue>) -> Reply {
+    if asked.is_some_and(|asked| has_tag(asked, &status.etag)) {
+        let mut reply = Reply::new(&status.headers, StatusCode::NOT_MODIFIED, Bytes::new());
+        reply.headers.remove(CONTENT_TYPE);
+        return reply;
+    }
+    Reply::new(&status.headers, StatusCode::OK, status.body(now))
+}
+
+/// The headers of a status with this entity tag.
+pub(crate) fn headers(etag: &HeaderValue) -> Template {
+    Template::new([(CONTENT_TYPE, JSON), (ETAG, etag.clone()), (CACHE_CONTROL, CACHE_FOR_A_SECOND)])
 }
 
 /// The entity tags that the client has.

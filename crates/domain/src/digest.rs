@@ -4,6 +4,7 @@
 //! inputs can be joined into the same bytes.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -101,6 +102,17 @@ impl KeyDigest {
 impl Fingerprint {
     /// The fingerprint of a request for `units` units which, if it says so, expects to pay `expected_total`.
     pub fn of(units: u32, expected_total: Option<Money>) -> Self {
+        /// What most requests ask for: a few units at whatever they cost.
+        static USUAL: LazyLock<[Fingerprint; 16]> =
+            LazyLock::new(|| std::array::from_fn(|units| Fingerprint::compute(units as u32, None)));
+        let usual = usize::try_from(units).ok().filter(|_| expected_total.is_none());
+        match usual.and_then(|units| USUAL.get(units)) {
+            Some(usual) => *usual,
+            None => Self::compute(units, expected_total),
+        }
+    }
+
+    fn compute(units: u32, expected_total: Option<Money>) -> Self {
         let mut hash = Sha256::new().chain_update(units.to_be_bytes());
         if let Some(total) = expected_total {
             hash.update(total.amount_minor.to_be_bytes());
@@ -153,6 +165,7 @@ mod tests {
         assert_eq!(format!("{user:?}"), "c5d09a77163332e87cd67f4fdec08160");
         assert_eq!(format!("{key:?}"), "7bc34f352e610be9");
         assert_eq!(nonce(Epoch(1), user, key, &"demo".parse().expect("valid")), 0xfce388aeb);
+        assert_eq!(Fingerprint::of(1, None), Fingerprint([0xb4, 0x07, 0x11, 0xa8]));
     }
 
     #[test]
@@ -169,5 +182,8 @@ mod tests {
         assert_ne!(Fingerprint::of(1, None), Fingerprint::of(2, None));
         assert_ne!(Fingerprint::of(1, None), Fingerprint::of(1, total(0)));
         assert_ne!(Fingerprint::of(1, total(1)), Fingerprint::of(1, total(2)));
+        for units in [0, 1, 15, 16, 1_000, u32::MAX] {
+            assert_eq!(Fingerprint::of(units, None), Fingerprint::compute(units, None), "{units}");
+        }
     }
 }

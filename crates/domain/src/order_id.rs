@@ -25,6 +25,9 @@ const INDEX_BITS: u32 = 10;
 const NONCE_BITS: u32 = 36;
 
 impl OrderId {
+    /// How long an id is as text.
+    pub const TEXT_BYTES: usize = 36;
+
     /// The id of the order at `position` of `shard`'s log. Bits of the arguments beyond their width are cut off; the
     /// scripts never hand out such positions.
     pub fn new(shard: Shard, position: Position, nonce: u64) -> Self {
@@ -62,6 +65,11 @@ impl OrderId {
         self.0.as_bytes()
     }
 
+    /// The id as text, written into a buffer: for less than by its [`fmt::Display`].
+    pub fn write<'a>(&self, buffer: &'a mut [u8; Self::TEXT_BYTES]) -> &'a str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
+
     /// The id that these bytes are.
     ///
     /// # Errors
@@ -91,7 +99,7 @@ impl FromStr for OrderId {
 
     /// Reads the hyphenated form only: an id has one spelling.
     fn from_str(text: &str) -> Result<Self, InvalidOrderId> {
-        if text.len() != 36 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        if text.len() != Self::TEXT_BYTES || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(InvalidOrderId);
         }
         Uuid::try_parse(text).map_err(|_| InvalidOrderId)?.try_into()
@@ -125,6 +133,8 @@ mod tests {
             let id = OrderId::new(shard, position, nonce);
             prop_assert_eq!((id.shard(), id.position(), id.nonce()), (shard, position, nonce));
             prop_assert_eq!(id.to_string().parse(), Ok(id));
+            let mut buffer = [0; OrderId::TEXT_BYTES];
+            prop_assert_eq!(id.write(&mut buffer), id.to_string());
             prop_assert_eq!(OrderId::from_bytes(id.as_bytes()), Ok(id));
         }
 

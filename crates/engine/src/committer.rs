@@ -77,8 +77,9 @@ impl Engine {
         let (answer, decision) = oneshot::channel();
         let durability = self.durability(request.drop.durability);
         let traced = request.trace.map(TracedOrder::new);
-        let (call, queued) = (GrantCall::new(request), Some(Queued::now()));
-        let pending = Pending { call, durability, expires: Instant::now() + wait, queued, traced, answer };
+        let (call, now) = (GrantCall::new(request), Instant::now());
+        let queued = Some(Queued::at(now));
+        let pending = Pending { call, durability, expires: now + wait, queued, traced, answer };
         queue.send(pending)?;
         decision.await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }
@@ -197,7 +198,7 @@ impl Committer {
         if group.is_empty() {
             return Called::Answered;
         }
-        group.iter_mut().filter_map(|pending| pending.queued.take()).for_each(Queued::sent);
+        Queued::sent(group.iter_mut().filter_map(|pending| pending.queued.take()));
         match self.decide(handle, group).await {
             Ok(decided) => self.answer(group, decided),
             Err(error) if is_passing(&error) => Called::Waiting(error),

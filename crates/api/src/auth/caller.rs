@@ -58,7 +58,9 @@ const MISSING: Problem = Problem::Unauthenticated("Send a token as `Authorizatio
 /// The bearer token, if the header is there; a header that is none is refused rather than passed over for the cookie.
 fn bearer(parts: &Parts) -> Result<Option<&str>, Problem> {
     let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(None) };
-    let token = value.to_str().ok().and_then(|text| {
+    // A header's value has no control characters, so that what is ASCII can be shown; and that is checked in large steps.
+    let text = value.as_bytes().is_ascii().then(|| std::str::from_utf8(value.as_bytes()).ok()).flatten();
+    let token = text.and_then(|text| {
         let (scheme, token) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
     });

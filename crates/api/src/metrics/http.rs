@@ -39,9 +39,9 @@ struct Answers {
 }
 
 /// A request that is being answered; counted until it is dropped.
-pub(crate) struct InFlight(Gauge);
+pub(crate) struct InFlight<'a>(&'a Gauge);
 
-impl Drop for InFlight {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
@@ -61,9 +61,9 @@ impl HttpMetrics {
     }
 
     /// A request has arrived.
-    pub fn begin(&self) -> InFlight {
+    pub fn begin(&self) -> InFlight<'_> {
         self.in_flight.increment(1.0);
-        InFlight(self.in_flight.clone())
+        InFlight(&self.in_flight)
     }
 }
 

@@ -29,13 +29,19 @@ impl RequestId {
 
     /// A new id: random for the process, then counted, which is cheaper than random for each and as unique.
     pub fn new() -> Self {
-        static PROCESS: LazyLock<u64> = LazyLock::new(rand::random);
+        static PROCESS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let mut text = Vec::with_capacity(HEX_DIGITS + 1);
+            write_hex(rand::random(), HEX_DIGITS, &mut text);
+            text.push(b'-');
+            text
+        });
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let mut text = Vec::with_capacity(2 * HEX_DIGITS + 1);
-        write_hex(*PROCESS, HEX_DIGITS, &mut text);
-        text.push(b'-');
-        write_hex(count, digits(count), &mut text);
+        let (process, digits) = (PROCESS.as_slice(), digits(count));
+        // Exactly as much as is needed: otherwise the bytes would be copied, or counted in another allocation.
+        let mut text = Vec::with_capacity(process.len() + digits);
+        text.extend_from_slice(process);
+        write_hex(count, digits, &mut text);
         Self(HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static("unnamed")))
     }
 
@@ -44,9 +50,9 @@ impl RequestId {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// The id as the header of the answer.
-    pub fn header(&self) -> HeaderValue {
-        self.0.clone()
+    /// Takes the id out, as the header of the answer; nothing is left of it.
+    pub fn take_header(&mut self) -> HeaderValue {
+        std::mem::replace(&mut self.0, HeaderValue::from_static(""))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Placing an order: the hot path.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::body::HttpBody;
@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{self, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
-use stampede_domain::{IdempotencyKey, Money, Order, TraceContext};
+use stampede_domain::{IdempotencyKey, Money, Order, OrderId, TraceContext};
 use stampede_engine::{Decision, OrderRequest, PurgedRequest, Refusal};
 use utoipa::ToSchema;
 
@@ -21,10 +21,10 @@ use crate::extract::{IDEMPOTENCY_KEY, RequestKey, read_json};
 use crate::metrics::OrderOutcome;
 use crate::openapi::problems;
 use crate::problem::{Code, FieldError, Problem};
-use crate::reply::Reply;
+use crate::reply::{Reply, Template};
 use crate::state::ApiState;
 use crate::view::{JSON, MoneyDocument, NO_STORE};
-use crate::within::within;
+use crate::within::{within, within_since};
 
 /// Says that an order was granted before, under the same key.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -107,7 +107,7 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let (started, limit) = (Instant::now(), state.settings().request_timeout);
-    let preparing = within(limit, pin!(prepare(state, caller, key, parts, body))).await;
+    let preparing = within_since(started, limit, pin!(prepare(state, caller, key, parts, body))).await;
     let request = preparing.map_err(|_| Problem::Unavailable("The request took too long"))??;
     if state.filters().refuses(&request) {
         return Err(Problem::SoldOut);
@@ -115,7 +115,7 @@ where
     let drop = Arc::clone(&request.drop);
     let left = limit.saturating_sub(started.elapsed());
     // From here on the order may be granted even if nobody waits for it any more.
-    let deciding = within(left, pin!(state.engine().place_order(request, patience(left)))).await;
+    let deciding = within_since(started, limit, pin!(state.engine().place_order(request, patience(left)))).await;
     let decision = deciding.map_err(|_| Problem::OutcomeUnknown)??;
     match decision {
         Decision::Granted(order) => Ok(confirmed(state, &order, OrderOutcome::Granted)),
@@ -194,17 +194,21 @@ const fn problem(refusal: Refusal) -> Problem {
     }
 }
 
+/// The headers of a confirmed order; its own address is put in.
+static CONFIRMED: LazyLock<Template> = LazyLock::new(|| {
+    Template::new([(CONTENT_TYPE, JSON), (CACHE_CONTROL, NO_STORE), (LOCATION, HeaderValue::from_static(LOCATION_OF))])
+});
+
 fn confirmed(state: &ApiState, order: &Order, outcome: OrderOutcome) -> Reply {
     if outcome == OrderOutcome::Granted {
         state.order_metrics().granted(order.quantity);
     } else {
         state.order_metrics().count(outcome);
     }
-    let location = format!("{LOCATION_OF}{}", order.id);
-    let mut reply = Reply::new(StatusCode::CREATED, write_json(order, &location[LOCATION_OF.len()..]).into());
-    reply.headers.insert(CONTENT_TYPE, JSON);
-    reply.headers.insert(CACHE_CONTROL, NO_STORE);
-    if let Ok(location) = HeaderValue::try_from(location) {
+    let mut buffer = [0; OrderId::TEXT_BYTES];
+    let id = order.id.write(&mut buffer);
+    let mut reply = Reply::new(&CONFIRMED, StatusCode::CREATED, write_json(order, id).into());
+    if let Ok(location) = HeaderValue::try_from([LOCATION_OF, id].concat()) {
         reply.headers.insert(LOCATION, location);
     }
     if outcome == OrderOutcome::Replayed {

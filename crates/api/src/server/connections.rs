@@ -145,10 +145,15 @@ impl Place {
         &self.connection
     }
 
-    /// Whether the connection has to be closed for another; if not, the task is woken when it has to.
-    pub fn gives_way(&self, waker: &Waker) -> bool {
-        self.connection.waker.register(waker);
+    /// Whether the connection has to be closed for another.
+    pub fn gives_way(&self) -> bool {
         self.connection.gives_way.load(Ordering::Acquire)
+    }
+
+    /// The same of a task that waits: if not, it is woken when the connection has to be closed.
+    pub fn gives_way_or_wakes(&self, waker: &Waker) -> bool {
+        self.connection.waker.register(waker);
+        self.gives_way()
     }
 
     /// The most bytes of request line and headers.
@@ -194,7 +199,22 @@ mod tests {
     use super::*;
 
     fn gave_way(place: &Place) -> bool {
-        place.gives_way(Waker::noop())
+        place.gives_way()
+    }
+
+    #[test]
+    fn a_task_that_waits_is_woken_when_its_connection_gives_way() {
+        struct Woken(AtomicBool);
+        impl std::task::Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let connections = Connections::new(1, 1_024, Arc::default());
+        let (place, woken) = (connections.admit().expect("room"), Arc::new(Woken(AtomicBool::new(false))));
+        assert!(!place.gives_way_or_wakes(&Waker::from(Arc::clone(&woken))));
+        let _new = connections.admit().expect("room was made");
+        assert!(woken.0.load(Ordering::Relaxed) && place.gives_way());
     }
 
     #[test]

@@ -53,8 +53,16 @@ impl GuardedStream {
         Self { inner, place, refusal: None, lingering: None }
     }
 
-    fn check(&self, context: &Context<'_>) -> io::Result<()> {
-        if self.place.gives_way(context.waker()) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    fn check(&self) -> io::Result<()> {
+        if self.place.gives_way() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+
+    /// Has a task that has to wait woken when the connection gives way; one that goes on sees it at its next step.
+    fn heed<T>(&self, context: &Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_pending() && self.place.gives_way_or_wakes(context.waker()) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        polled
     }
 
     fn look(&mut self, bytes: &[u8]) -> Outgoing {
@@ -110,19 +118,21 @@ impl AsyncRead for GuardedStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        self.check()?;
+        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
+        self.heed(context, polled)
     }
 }
 
 impl AsyncWrite for GuardedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(context)?;
-        match self.look(bytes) {
+        self.check()?;
+        let polled = match self.look(bytes) {
             Outgoing::Whole => Pin::new(&mut self.inner).poll_write(context, bytes),
             Outgoing::Until(end) => Pin::new(&mut self.inner).poll_write(context, &bytes[..end]),
             Outgoing::Refusal => self.poll_refusal(context, bytes.len()),
-        }
+        };
+        self.heed(context, polled)
     }
 
     fn poll_write_vectored(
@@ -132,8 +142,8 @@ impl AsyncWrite for GuardedStream {
     ) -> Poll<io::Result<usize>> {
         // A refusal has no body, so it stands at the end of the last piece.
         let Some(at) = slices.iter().rposition(|slice| !slice.is_empty()) else { return Poll::Ready(Ok(0)) };
-        self.check(context)?;
-        match self.look(&slices[at]) {
+        self.check()?;
+        let polled = match self.look(&slices[at]) {
             Outgoing::Whole => Pin::new(&mut self.inner).poll_write_vectored(context, slices),
             Outgoing::Until(end) if at == 0 => Pin::new(&mut self.inner).poll_write(context, &slices[0][..end]),
             Outgoing::Refusal if at == 0 => self.poll_refusal(context, slices[0].len()),
@@ -142,7 +152,8 @@ impl AsyncWrite for GuardedStream {
                 self.refusal = None;
                 Pin::new(&mut self.inner).poll_write_vectored(context, &slices[..at])
             }
-        }
+        };
+        self.heed(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -150,19 +161,22 @@ impl AsyncWrite for GuardedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
-        Pin::new(&mut self.inner).poll_flush(context)
+        self.check()?;
+        let polled = Pin::new(&mut self.inner).poll_flush(context);
+        self.heed(context, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
+        self.check()?;
         if self.lingering.is_none() {
-            ready!(Pin::new(&mut self.inner).poll_shutdown(context))?;
+            let polled = Pin::new(&mut self.inner).poll_shutdown(context);
+            ready!(self.heed(context, polled))?;
             if !self.place.get().has_left_unread() {
                 return Poll::Ready(Ok(()));
             }
             self.lingering = Some(Lingering { end: Box::pin(sleep(LINGER)), left_bytes: LINGER_MAX_BYTES });
         }
-        self.poll_linger(context).map(Ok)
+        let polled = self.poll_linger(context).map(Ok);
+        self.heed(context, polled)
     }
 }

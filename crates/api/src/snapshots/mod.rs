@@ -26,9 +26,9 @@ use crate::settings::ApiSettings;
 use crate::terms::Absent;
 
 pub(crate) use reading::Reading;
+pub(crate) use sku::{SaleStatus, SkuWatch};
 
 use reading::DropWatch;
-use sku::SkuWatch;
 
 /// How many cold drops may be loaded at once; those who ask for one drop meanwhile wait for one loading together.
 const LOADS: usize = 64;
@@ -168,7 +168,11 @@ impl Snapshots {
 
     /// Seconds since the start: what idle times are counted in.
     fn second(&self) -> u32 {
-        u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
+        self.second_at(Instant::now())
+    }
+
+    fn second_at(&self, at: Instant) -> u32 {
+        u32::try_from(at.saturating_duration_since(self.started).as_secs()).unwrap_or(u32::MAX)
     }
 
     /// Why a snapshot has grown too old.

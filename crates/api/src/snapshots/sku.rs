@@ -15,6 +15,8 @@ use super::{DropWatch, Reading, Snapshots};
 use crate::minute::Minute;
 use crate::problem::Problem;
 use crate::products::NO_SUCH_PRODUCT;
+use crate::reply::Template;
+use crate::sale_status;
 
 /// How many drops before now and how many after it may be the one to show.
 const AROUND: usize = 4;
@@ -22,7 +24,7 @@ const AROUND: usize = 4;
 const NO_DROP: Problem = Problem::NotFound("This product has no drop.");
 
 /// A sku whose status is kept up.
-pub(super) struct SkuWatch {
+pub(crate) struct SkuWatch {
     sku: Sku,
     /// The drops that may be the one to show.
     candidates: RwLock<Vec<Arc<DropWatch>>>,
@@ -41,6 +43,8 @@ pub(crate) struct SaleStatus {
     minute: Minute,
     /// The entity tag: the version, and the phase, as the clock changes that without a new version.
     pub etag: HeaderValue,
+    /// The headers of its answer.
+    pub headers: Template,
     /// When it must be written anew: the phase turns, or the reading grows too old.
     good_until: Instant,
 }
@@ -84,14 +88,15 @@ impl SaleStatus {
         head.truncate(head.len().checked_sub(2)?);
         let etag = HeaderValue::try_from(format!("\"{}-{}-{}\"", live.version, phase.as_str(), live.id)).ok()?;
         let minute = Minute::of(reading.clock_at(at));
-        Some(Self { head: head.into(), minute, etag, good_until, reading })
+        let headers = sale_status::headers(&etag);
+        Some(Self { head: head.into(), minute, etag, headers, good_until, reading })
     }
 
     /// The body of an answer that is given now.
-    pub fn body(&self) -> Bytes {
+    pub fn body(&self, now: Instant) -> Bytes {
         let mut body = BytesMut::with_capacity(self.head.len() + 32);
         body.extend_from_slice(&self.head);
-        self.minute.write(self.reading.clock_at(Instant::now()), &mut body);
+        self.minute.write(self.reading.clock_at(now), &mut body);
         body.extend_from_slice(b"\"}");
         body.freeze()
     }
@@ -127,25 +132,34 @@ impl SkuWatch {
     }
 
     /// The status as it is written, while it is good.
-    fn current(&self) -> Option<Arc<SaleStatus>> {
+    fn current(&self, now: Instant) -> Option<Arc<SaleStatus>> {
         let rendered = self.rendered.read();
-        rendered.as_ref().filter(|status| status.good_until > Instant::now()).cloned()
+        rendered.as_ref().filter(|status| status.good_until > now).cloned()
     }
 }
 
 impl Snapshots {
     /// The status to show for a sku.
     pub async fn sale_status(&self, sku: &Sku) -> Result<Arc<SaleStatus>, Problem> {
-        let watch = self.skus.read().get(sku).cloned();
-        let watch = match watch {
+        let watch = match self.kept(sku.as_str()) {
             Some(watch) => watch,
             // Boxed, as every look carries room for it and hardly any needs it.
             None => Box::pin(self.watch_sku(sku)).await?,
         };
-        watch.asked(self.second());
-        match watch.current() {
+        self.kept_status(&watch, Instant::now())
+    }
+
+    /// The watch over a sku whose status is kept up.
+    pub fn kept(&self, sku: &str) -> Option<Arc<SkuWatch>> {
+        self.skus.read().get(sku).cloned()
+    }
+
+    /// The status to show for a sku that is kept up.
+    pub fn kept_status(&self, watch: &SkuWatch, now: Instant) -> Result<Arc<SaleStatus>, Problem> {
+        watch.asked(self.second_at(now));
+        match watch.current(now) {
             Some(status) => Ok(status),
-            None => self.render(&watch),
+            None => self.render(watch),
         }
     }
 
@@ -346,7 +360,7 @@ mod tests {
         let at = Instant::now();
         let status = SaleStatus::write(reading, at, at).expect("written");
         assert_eq!(status.etag, "\"4294967303-live-now\"");
-        let body: serde_json::Value = serde_json::from_slice(&status.body()).expect("JSON");
+        let body: serde_json::Value = serde_json::from_slice(&status.body(Instant::now())).expect("JSON");
         assert_eq!((body["phase"].as_str(), body["available"].as_u64()), (Some("live"), Some(5)));
         assert!(body["server_time"].as_str().expect("a time").starts_with("1970-01-01T00:01:40."));
     }
