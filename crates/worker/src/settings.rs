@@ -56,7 +56,7 @@ impl Default for WorkerSettings {
         Self {
             batch_entries: 64,
             batch_facts: 4_096,
-            poll_min: Duration::from_millis(5),
+            poll_min: Duration::from_millis(25),
             poll_max: Duration::from_millis(100),
             claim_idle: Duration::from_secs(30),
             forget_idle: Duration::from_secs(3_600),

@@ -285,7 +285,7 @@ settings! {
         /// Orders and other facts with which a batch of the persister is full; it reads until then, or until there is no more.
         persist_batch_facts: u64 = 4_096 in 1..=1_000_000;
         /// The shortest pause of the persister between two batches, in which entries gather; none behind a full one.
-        persist_poll_min_ms: u64 = 5 in 1..=60_000;
+        persist_poll_min_ms: u64 = 25 in 1..=60_000;
         /// The longest, while nothing happens.
         persist_poll_max_ms: u64 = 100 in 1..=60_000;
         /// How long an entry must wait for its persister before another process's takes it over.
