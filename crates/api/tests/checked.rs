@@ -69,13 +69,13 @@ async fn a_stripe_that_loses_what_it_gets_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_forgets_the_limit_is_seen() {
-    let verdict = broken("owned + units > drop.limit", "owned - units > drop.limit").await;
+    let verdict = broken("owned + units > limit", "owned - units > limit").await;
     assert!(verdict.violations.iter().any(|violation| matches!(violation, Violation::OverLimit { .. })), "{verdict:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_does_not_take_units_from_the_stock_is_seen() {
-    let verdict = broken("drop.available - units", "drop.available - 0    ").await;
+    let verdict = broken("'available', drop.available,", "'available', 99            ,").await;
     assert!(verdict.violations.iter().any(|violation| matches!(violation, Violation::Oversold { .. })), "{verdict:?}");
 }
 
