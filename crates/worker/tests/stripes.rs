@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stampede_archive::{Archive, DriftKind, DropStage};
-use stampede_domain::{ClosedBy, DropDefinition, DropState, Product, Shard, Stripes};
+use stampede_domain::{ClosedBy, DropDefinition, DropState, Product, Shard, Stripes, UserDigest};
 use stampede_engine::{
-    Decision, DropChange, DropTerms, Engine, EngineSettings, LiveDrop, PurgeOutcome, PurgeRefusal, PurgeTerms, Refusal,
-    Sending, Transfer,
+    Decision, DropChange, DropTerms, Engine, EngineSettings, LiveDrop, OrderRequest, PurgeOutcome, PurgeRefusal,
+    PurgeTerms, Refusal, Sending, Transfer,
 };
 use stampede_testkit::{Redis, RedisOptions};
 use stampede_worker::{Persister, Reconciler, Recovery, Timekeeper, Verdict, WorkerSettings};
@@ -153,6 +153,39 @@ async fn units_on_their_way_survive_the_loss_of_redis_and_arrive_once() {
     assert_eq!((to.total_units, to.received_units), (5, 2));
     assert_eq!(stage.engine.finish_transfers(transfer.from, &drop.id).await, Ok(0), "it knows that they arrived");
     stage.sell_out(&drop, UNITS as usize).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reaches_the_limit_while_another_order_waits_for_units_is_told_so() {
+    let stage = Stage::set().await;
+    let running = tokio_util::sync::CancellationToken::new();
+    let (engine, archive) = (stage.engine.clone(), Arc::clone(&stage.archive));
+    let workers = stampede_worker::spawn(engine, archive, stage.settings.clone(), running.clone());
+    for n in 0..6 {
+        let (drop, shards) = stage.open(&format!("rivals-{n}")).await;
+        let of_stripe = |shard: Shard, name: &'static str| {
+            let stripe_of =
+                |user: &str| drop.stripes.of_user(shards[0], UserDigest::of(&user.parse().expect("a user id")));
+            (0..).map(move |number| format!("{name}-{number}")).find(|user| stripe_of(user) == shard).expect("one")
+        };
+        // Three units are left, none in the stripe of one who wants four in two orders, and may have three.
+        for shard in &shards[..2] {
+            let buyer = OrderRequest { units: 3, ..request(&drop, &of_stripe(*shard, "buyer"), "key") };
+            let decision = stage.engine.place_order(buyer, WAIT).await.expect("decided");
+            assert!(matches!(decision, Decision::Granted(_)), "{decision:?}");
+        }
+        let user = of_stripe(shards[0], "late");
+        let orders = [(3, "first"), (1, "second")].map(|(units, key)| {
+            let order = OrderRequest { units, ..request(&drop, &user, key) };
+            stage.engine.place_order(order, WAIT)
+        });
+        let decisions = futures_util::future::try_join_all(orders).await.expect("decided");
+        let granted = decisions.iter().filter(|decision| matches!(decision, Decision::Granted(_))).count();
+        let limited = |decision: &&Decision| matches!(decision, Decision::Refused(Refusal::LimitReached { .. }));
+        assert_eq!((granted, decisions.iter().filter(limited).count()), (1, 1), "{decisions:?}");
+    }
+    running.cancel();
+    workers.await.expect("the workers stop");
 }
 
 #[tokio::test(flavor = "multi_thread")]

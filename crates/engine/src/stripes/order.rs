@@ -18,7 +18,10 @@ const TRANSFER_WAIT: Duration = Duration::from_secs(3);
 enum Sought {
     /// There may be some in the stripe now: it is asked again.
     Found,
-    /// So few are left in all stripes together.
+    /// There were too few in all stripes together, at these versions. The stripe is asked again: meanwhile it may have another
+    /// reason to refuse, as the user may have got units by another order.
+    Fewer(Vec<Version>),
+    /// So few are left in all stripes together, and were when the stripe was asked.
     Left(u64),
     /// They are in another stripe, and did not arrive in time.
     Late,
@@ -32,23 +35,27 @@ impl Engine {
         let (home, user) = (self.shard_of(&request.drop.id), UserDigest::of(&request.user_id));
         let shard = request.drop.stripes.of_user(home, user);
         let shards = request.drop.stripes.shards(home);
+        let mut before = None;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let decision = self.ask_shard(shard, request.clone(), left).await?;
             if !matches!(decision, Decision::Refused(Refusal::SoldOut | Refusal::InsufficientStock { .. })) {
                 return Ok(decision);
             }
-            match self.seek(&request.drop.id, &shards, shard, request.units.into(), units_by).await? {
+            match self.seek(&request.drop.id, &shards, shard, request.units.into(), units_by, before.take()).await? {
                 Sought::Found if Instant::now() < units_by => {}
-                Sought::Found | Sought::Late => return Ok(Decision::Refused(Refusal::ArchiveBehind)),
+                Sought::Fewer(versions) if Instant::now() < units_by => before = Some(versions),
+                Sought::Found | Sought::Fewer(_) | Sought::Late => {
+                    return Ok(Decision::Refused(Refusal::ArchiveBehind));
+                }
                 Sought::Left(0) => return Ok(Decision::Refused(Refusal::SoldOut)),
                 Sought::Left(available) => return Ok(Decision::Refused(Refusal::InsufficientStock { available })),
             }
         }
     }
 
-    /// Looks for units until there are some in the stripe, or certainly too few anywhere. Certain is what two looks saw
-    /// between which no stripe changed: then all of them were so at one moment.
+    /// Looks for units until there are some in the stripe, or too few anywhere. Certain is what two looks saw between which no
+    /// stripe changed, and the user's was asked: then all of them were so when it refused. `before` is what the first one saw.
     async fn seek(
         &self,
         id: &DropId,
@@ -56,10 +63,10 @@ impl Engine {
         shard: Shard,
         units: u64,
         until: Instant,
+        mut before: Option<Vec<Version>>,
     ) -> Result<Sought, EngineError> {
         let balance = self.shared.balances.of(id);
         let _wanted = balance.want(shard, units);
-        let mut before: Option<Vec<Version>> = None;
         loop {
             let seen = match balance.look(self, id, shards).await {
                 Ok(seen) => seen,
@@ -80,11 +87,8 @@ impl Engine {
                 return Ok(Sought::Found);
             }
             if seen.left < units {
-                if before.as_ref() == Some(&seen.versions) {
-                    return Ok(Sought::Left(seen.left));
-                }
-                before = Some(seen.versions.clone());
-                continue;
+                let is_certain = before.as_ref() == Some(&seen.versions);
+                return Ok(if is_certain { Sought::Left(seen.left) } else { Sought::Fewer(seen.versions.clone()) });
             }
             before = None;
             if Instant::now() >= until {
